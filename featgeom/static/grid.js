@@ -1,0 +1,144 @@
+// A uniform grid over points: the index behind hovering, box selection and neighbourhoods. Two arrays (CSR), built in one
+// counting sort; a query looks at the few cells under it. Works in any unit, because it only compares distances.
+
+/**
+ * @typedef {Object} Grid
+ * @property {ArrayLike<number>} x
+ * @property {ArrayLike<number>} y
+ * @property {number} n
+ * @property {number} x0 left edge
+ * @property {number} y0 top edge
+ * @property {number} cell width of a cell, same unit as x
+ * @property {number} cols
+ * @property {number} rows
+ * @property {Uint32Array} start (cols * rows + 1) where each cell begins in `items`
+ * @property {Uint32Array} items (n) point indices, cell by cell
+ */
+
+/**
+ * Index `n` points. Finite coordinates only.
+ * @param {ArrayLike<number>} x
+ * @param {ArrayLike<number>} y
+ * @param {number} [perCell] points in a cell on average
+ * @returns {Grid}
+ */
+export function buildGrid(x, y, perCell = 3) {
+  const n = x.length;
+  let x0 = Infinity, y0 = Infinity, x1 = -Infinity, y1 = -Infinity;
+  for (let i = 0; i < n; i++) {
+    if (x[i] < x0) x0 = x[i];
+    if (x[i] > x1) x1 = x[i];
+    if (y[i] < y0) y0 = y[i];
+    if (y[i] > y1) y1 = y[i];
+  }
+  if (!n) x0 = y0 = x1 = y1 = 0;
+  const w = x1 - x0, h = y1 - y0;
+  const side = Math.max(1, Math.ceil(Math.sqrt(n / perCell)));
+  const cell = Math.max(w, h) / side || 1;
+  const cols = Math.floor(w / cell) + 1, rows = Math.floor(h / cell) + 1;
+  const start = new Uint32Array(cols * rows + 1);
+  const of = new Uint32Array(n);
+  for (let i = 0; i < n; i++) {
+    const c = Math.floor((y[i] - y0) / cell) * cols + Math.floor((x[i] - x0) / cell);
+    of[i] = c;
+    start[c + 1]++;
+  }
+  for (let c = 0; c < cols * rows; c++) start[c + 1] += start[c];
+  const at = start.slice(0, cols * rows), items = new Uint32Array(n);
+  for (let i = 0; i < n; i++) items[at[of[i]]++] = i;
+  return { x, y, n, x0, y0, cell, cols, rows, start, items };
+}
+
+/**
+ * Nearest point to (px, py) within `radius`, or -1. Of equally near ones the lowest index.
+ * @param {Grid} g
+ * @param {number} px
+ * @param {number} py
+ * @param {number} radius
+ * @param {(i: number) => boolean} [accept] points it refuses are not seen
+ */
+export function gridNearest(g, px, py, radius, accept) {
+  if (!g.n) return -1;
+  const c0 = Math.max(0, Math.floor((px - radius - g.x0) / g.cell)), c1 = Math.min(g.cols - 1, Math.floor((px + radius - g.x0) / g.cell));
+  const r0 = Math.max(0, Math.floor((py - radius - g.y0) / g.cell)), r1 = Math.min(g.rows - 1, Math.floor((py + radius - g.y0) / g.cell));
+  let best = -1, bestD = radius * radius;
+  for (let r = r0; r <= r1; r++) {
+    for (let s = g.start[r * g.cols + c0] || 0, e = c1 < c0 ? s : g.start[r * g.cols + c1 + 1]; s < e; s++) {
+      const i = g.items[s], dx = g.x[i] - px, dy = g.y[i] - py, d = dx * dx + dy * dy;
+      if (d > bestD || (d === bestD && best >= 0 && i > best) || (accept && !accept(i))) continue;
+      best = i;
+      bestD = d;
+    }
+  }
+  return best;
+}
+
+/**
+ * Every point inside the box, both edges included, in rising order.
+ * @param {Grid} g
+ * @param {number} ax one corner
+ * @param {number} ay
+ * @param {number} bx the opposite corner
+ * @param {number} by
+ * @returns {number[]}
+ */
+export function gridInBox(g, ax, ay, bx, by) {
+  const x0 = Math.min(ax, bx), x1 = Math.max(ax, bx), y0 = Math.min(ay, by), y1 = Math.max(ay, by);
+  /** @type {number[]} */
+  const out = [];
+  if (!g.n) return out;
+  const c0 = Math.max(0, Math.floor((x0 - g.x0) / g.cell)), c1 = Math.min(g.cols - 1, Math.floor((x1 - g.x0) / g.cell));
+  const r0 = Math.max(0, Math.floor((y0 - g.y0) / g.cell)), r1 = Math.min(g.rows - 1, Math.floor((y1 - g.y0) / g.cell));
+  if (c1 < c0) return out;
+  for (let r = r0; r <= r1; r++) {
+    for (let s = g.start[r * g.cols + c0], e = g.start[r * g.cols + c1 + 1]; s < e; s++) {
+      const i = g.items[s];
+      if (g.x[i] >= x0 && g.x[i] <= x1 && g.y[i] >= y0 && g.y[i] <= y1) out.push(i);
+    }
+  }
+  return out.sort((i, j) => i - j);
+}
+
+/**
+ * The k points nearest to (px, py), nearest first; all points when there are fewer.
+ * @param {Grid} g
+ * @param {number} px
+ * @param {number} py
+ * @param {number} k
+ * @returns {number[]}
+ */
+export function gridNeighbours(g, px, py, k) {
+  const want = Math.min(k, g.n);
+  if (!want) return [];
+  /** @param {number} i */
+  const dist = (i) => (g.x[i] - px) ** 2 + (g.y[i] - py) ** 2;
+  for (let radius = g.cell; ; radius *= 2) {
+    const near = gridInBox(g, px - radius, py - radius, px + radius, py + radius).filter((i) => dist(i) <= radius * radius);
+    if (near.length >= want) return near.sort((i, j) => dist(i) - dist(j) || i - j).slice(0, want);
+  }
+}
+
+/**
+ * Where an arrow key leads: the point that lies in the direction (dx, dy) from (px, py), within 45 degrees of it, that is
+ * nearest when distance off the axis counts double. -1 when nothing lies there.
+ * @param {Grid} g
+ * @param {number} px
+ * @param {number} py
+ * @param {number} dx -1, 0 or 1
+ * @param {number} dy -1, 0 or 1
+ * @param {(i: number) => boolean} [accept]
+ */
+export function gridToward(g, px, py, dx, dy, accept) {
+  let best = -1, bestCost = Infinity;
+  for (let i = 0; i < g.n; i++) {
+    const ux = g.x[i] - px, uy = g.y[i] - py;
+    const along = ux * dx + uy * dy, off = Math.abs(ux * dy) + Math.abs(uy * dx);
+    if (along <= 0 || off > along) continue;
+    const cost = along + 2 * off;
+    if (cost < bestCost && (!accept || accept(i))) {
+      best = i;
+      bestCost = cost;
+    }
+  }
+  return best;
+}
