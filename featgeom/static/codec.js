@@ -1,0 +1,110 @@
+/**
+ * The binary container: the same bytes come from a live kernel and from a saved page.
+ *
+ *     gzip( "FGB1" | u32 header length | JSON header | padding | sections, each at a multiple of 8 bytes )
+ *     header = {"arrays": [{"name", "dtype", "shape", "offset"}], "meta": {...}}, offsets count from the first section
+ *
+ * Written by `pack` in widget.py, which states the format. Everything here may be damaged or hostile: sizes are
+ * compared with what is there before memory is asked for.
+ */
+
+/** @typedef {Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | Float32Array | Float64Array | BigInt64Array | BigUint64Array} Numbers */
+/** @typedef {{arrays: Record<string, any>, shapes: Record<string, number[]>, meta: Record<string, any>}} Content arrays are Numbers, flat, row-major */
+
+/** The most bytes that a container may unpack to; widget.py refuses to write more. */
+export const LIMIT = 2 ** 29;
+
+const MAGIC = "FGB1";
+const KINDS = {
+  bool: Uint8Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array,
+  uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, float32: Float32Array, float64: Float64Array,
+};
+
+/** @param {string} what */
+const damaged = (what) => new Error(`The data is damaged: ${what}.`);
+
+/**
+ * Bytes from whatever a host hands over: DataView, any typed array, ArrayBuffer (also of another window), base64, numbers.
+ * @param {any} x
+ * @returns {Uint8Array} a view of the same memory where there is one
+ */
+export function toBytes(x) {
+  if (ArrayBuffer.isView(x)) return new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+  const tag = Object.prototype.toString.call(x);
+  if (tag === "[object ArrayBuffer]" || tag === "[object SharedArrayBuffer]") return new Uint8Array(x);
+  if (typeof x === "string") {
+    let text;
+    try { text = atob(x); } catch { throw damaged("the text is not base64"); }
+    const out = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+    return out;
+  }
+  if (Array.isArray(x) && x.every((v) => Number.isInteger(v) && v >= 0 && v < 256)) return Uint8Array.from(x);
+  throw new Error(`No binary data here: got ${x === null ? "null" : tag.slice(8, -1)}.`);
+}
+
+/**
+ * Unzip into one buffer of the size that the gzip trailer declares, once that size is believable.
+ * @param {Uint8Array} packed
+ * @param {number} limit
+ */
+async function inflate(packed, limit) {
+  const n = packed.length;
+  if (n < 18 || packed[0] !== 0x1f || packed[1] !== 0x8b) throw damaged("it does not begin like gzip data");
+  const size = new DataView(packed.buffer, packed.byteOffset, n).getUint32(n - 4, true);
+  if (size > limit) throw new Error(`The data unpacks to ${size} bytes, more than the ${limit} that are allowed.`);
+  if (size > 1040 * n) throw damaged("it cannot unpack to the size it declares");
+  const raw = new Uint8Array(size);
+  const blob = new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (packed)]);
+  const reader = blob.stream().pipeThrough(new DecompressionStream("gzip")).getReader();
+  let end = 0;
+  for (;;) {
+    let step;
+    try { step = await reader.read(); } catch { throw damaged("it does not unzip"); }
+    if (step.done) break;
+    if (end + step.value.length > size) {
+      await reader.cancel();
+      throw damaged("it unpacks to more than it declares");
+    }
+    raw.set(step.value, end);
+    end += step.value.length;
+  }
+  if (end !== size) throw damaged("it unpacks to less than it declares");
+  return raw;
+}
+
+/**
+ * Arrays and meta from a container. Rejects with a sentence that says what is wrong.
+ * @param {any} data anything that `toBytes` takes
+ * @param {number} [limit] the most bytes to unpack to
+ * @returns {Promise<Content>}
+ */
+export async function decode(data, limit = LIMIT) {
+  const raw = await inflate(toBytes(data), limit);
+  const text = (/** @type {number} */ from, /** @type {number} */ to) => new TextDecoder().decode(raw.subarray(from, to));
+  if (raw.length < 8 || text(0, 4) !== MAGIC) throw damaged(`it does not begin with ${MAGIC}`);
+  const headEnd = 8 + new DataView(raw.buffer).getUint32(4, true);
+  if (headEnd > raw.length) throw damaged("its header is longer than the data");
+  let header;
+  try { header = JSON.parse(text(8, headEnd)); } catch { throw damaged("its header is not JSON"); }
+  if (!header || !Array.isArray(header.arrays) || typeof header.meta !== "object" || header.meta === null)
+    throw damaged("its header lists no arrays or no meta");
+
+  const start = headEnd + ((8 - (headEnd % 8)) % 8);
+  /** @type {Content} */
+  const out = { arrays: Object.create(null), shapes: Object.create(null), meta: header.meta };
+  for (const entry of header.arrays) {
+    const { name, dtype, shape, offset } = entry ?? {};
+    if (typeof name !== "string" || name in out.arrays) throw damaged("an array has no name, or one that is taken");
+    if (!Object.hasOwn(KINDS, dtype)) throw damaged(`array ${name} has the unknown type ${dtype}`);
+    const Kind = KINDS[/** @type {keyof typeof KINDS} */ (dtype)];
+    const count = (/** @type {any} */ v) => Number.isSafeInteger(v) && v >= 0;
+    if (!Array.isArray(shape) || !shape.every(count)) throw damaged(`array ${name} has no proper shape`);
+    const length = shape.reduce((a, b) => a * b, 1);
+    if (!count(offset) || offset % 8 || start + offset + length * Kind.BYTES_PER_ELEMENT > raw.length)
+      throw damaged(`array ${name} reaches past the end`);
+    out.arrays[name] = new Kind(raw.buffer, start + offset, length);
+    out.shapes[name] = shape;
+  }
+  return out;
+}

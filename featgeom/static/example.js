@@ -1,0 +1,30 @@
+/**
+ * The smallest renderer, to copy when writing another: a strip of bars. Click one and its index goes to `selected`,
+ * which Python sees when it is there. Payload: array `height` (n,), meta.labels (n) strings, meta.title.
+ */
+import { decode } from "./codec.js";
+import { el, needsKernel, shown } from "./kit.js";
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("./host.js").Host} host
+ */
+export async function mount(root, host) {
+  const { arrays, meta } = await decode(host.get("payload"));
+  const top = arrays.height.reduce((/** @type {number} */ a, /** @type {number} */ b) => Math.max(a, b), 0) || 1;
+  const bars = Array.from(arrays.height, (value, i) => el("button", {
+    class: "fg-bar", type: "button", onclick: () => host.set("selected", [i]),
+    style: `height:${Math.round((100 * value) / top)}px`, "aria-label": `${shown(meta.labels[i])}: ${value}`,
+  }));
+  const caption = el("p", { class: "fg-text", "aria-live": "polite" });
+  const ask = needsKernel(el("button", { type: "button", onclick: () => host.send?.({ ask: "more" }) }, "Ask Python"), host);
+
+  const show = () => {
+    const [i] = host.get("selected") ?? [];
+    bars.forEach((bar, j) => bar.setAttribute("aria-pressed", String(i === j)));
+    caption.textContent = i === undefined ? "Click a bar." : `${shown(meta.labels[i])}: ${arrays.height[i]}`;
+  };
+  root.append(el("h2", { class: "fg-text" }, shown(meta.title)), el("div", { class: "fg-bars" }, ...bars), caption, ask);
+  show();
+  return host.on("selected", show);
+}

@@ -1,0 +1,173 @@
+/**
+ * One renderer, two hosts. A renderer module exports
+ *
+ *     export function mount(el, host) { ...; return cleanup; }        // may be async
+ *
+ * and knows nothing else about where it lives. `live` wraps it for anywidget, `page` starts it in a saved page.
+ * When the payload changes, the renderer is unmounted and mounted again: it never listens to "payload" itself.
+ */
+import { toBytes } from "./codec.js";
+import { debounce, el, followTheme } from "./kit.js";
+
+/**
+ * @typedef {object} Host
+ * @property {boolean} live            a kernel answers: `set` reaches Python, `send` may be there
+ * @property {(key: string) => any} get
+ * @property {(key: string, value: any) => void} set
+ * @property {(key: string, callback: (value: any) => void) => () => void} on   called after every change, also by `set`; returns off
+ * @property {((message: any, buffers?: ArrayBuffer[]) => void)=} send
+ */
+/** @typedef {(() => void) | void} Cleanup */
+/** @typedef {(el: HTMLElement, host: Host) => Cleanup | Promise<Cleanup>} Mount */
+
+/**
+ * A host over an anywidget model. Hosts differ: `off`, `send` and `save_changes` may be missing.
+ * @param {any} model
+ * @returns {Host}
+ */
+export function liveHost(model) {
+  const colab = /** @type {any} */ (globalThis).google?.colab;
+  return {
+    live: colab ? colab.kernel?.accessAllowed !== false : true,
+    get: (key) => model.get(key),
+    set(key, value) {
+      model.set(key, value);
+      model.save_changes?.();
+    },
+    on(key, callback) {
+      let listening = true;
+      const heard = () => { if (listening) callback(model.get(key)); };
+      model.on(`change:${key}`, heard);
+      return () => {
+        listening = false;
+        model.off?.(`change:${key}`, heard);
+      };
+    },
+    send: model.send ? (message, buffers) => model.send(message, undefined, buffers) : undefined,
+  };
+}
+
+/**
+ * A host without a kernel: state lives in the page.
+ * @param {Record<string, any>} state
+ * @returns {Host}
+ */
+export function staticHost(state) {
+  const values = new Map(Object.entries(state));
+  /** @type {Map<string, Set<(value: any) => void>>} */
+  const listeners = new Map();
+  return {
+    live: false,
+    get: (key) => values.get(key),
+    set(key, value) {
+      if (JSON.stringify(values.get(key)) === JSON.stringify(value)) return;   // as live models do: no change, no event
+      values.set(key, value);
+      for (const callback of [...(listeners.get(key) ?? [])]) callback(value);
+    },
+    on(key, callback) {
+      const set = listeners.get(key) ?? new Set();
+      listeners.set(key, set.add(callback));
+      return () => { set.delete(callback); };
+    },
+  };
+}
+
+/**
+ * Mount a renderer under `parent`: class, theme, a message instead of a blank when it fails, again when the payload changes.
+ * The root's `data-state` is "busy", then "ready" or "error".
+ * @param {Mount} mount
+ * @param {HTMLElement} parent
+ * @param {Host} host
+ * @returns {() => void} take everything away again
+ */
+export function attach(mount, parent, host) {
+  const root = el("div", { class: "featgeom" });
+  parent.replaceChildren(root);
+  const stopTheme = followTheme(root);
+  let run = 0;
+  /** @type {Cleanup} */
+  let cleanup;
+  const stop = () => {
+    run++;
+    cleanup?.();
+    cleanup = undefined;
+  };
+  const start = async () => {
+    stop();
+    const mine = run;
+    const stage = el("div", { class: "fg-stage" });
+    root.replaceChildren(stage);
+    root.dataset.state = "busy";
+    try {
+      const done = await mount(stage, host);
+      if (mine !== run) return done?.();
+      cleanup = done;
+      root.dataset.state = "ready";
+    } catch (error) {
+      if (mine !== run) return;
+      console.error(error);
+      root.replaceChildren(el("div", { class: "fg-error", role: "alert" },
+        el("strong", {}, "This figure cannot be drawn. "),
+        el("span", {}, error instanceof Error ? error.message : String(error)), " ",
+        el("span", {}, host.live ? "Make the widget again in Python." : "Save the page again from Python.")));
+      root.dataset.state = "error";
+    }
+  };
+  const off = host.on("payload", start);
+  start();
+  return () => {
+    off();
+    stop();
+    stopTheme();
+    root.remove();
+  };
+}
+
+/**
+ * The default export that anywidget asks for.
+ * @param {Mount} mount
+ */
+export const live = (mount) => ({
+  /** @param {{model: any, el: HTMLElement}} view */
+  render: ({ model, el: parent }) => attach(mount, parent, liveHost(model)),
+});
+
+/**
+ * Tell the frame around a page how high its content is. A frame of our own origin is resized, another one is sent
+ * {type: "featgeom:height", height}. The content must not size itself by the window's height.
+ * @param {HTMLElement} content
+ */
+function fitFrame(content) {
+  if (window.parent === window) return;
+  const fit = debounce(() => {
+    const height = Math.ceil(content.getBoundingClientRect().height);
+    let frame = null;
+    try { frame = window.frameElement; } catch { /* a frame of another origin */ }
+    if (frame instanceof Object && "style" in frame) /** @type {HTMLElement} */ (frame).style.height = `${height}px`;
+    else window.parent.postMessage({ type: "featgeom:height", height }, "*");
+  }, 120);
+  new ResizeObserver(fit).observe(content);
+}
+
+/**
+ * Start a renderer in a saved page, from the state and the payload that the page holds.
+ * @param {Mount} mount
+ */
+export function page(mount) {
+  const root = /** @type {HTMLElement} */ (document.getElementById("featgeom"));
+  document.documentElement.classList.add("featgeom");
+  followTheme(document.documentElement);
+  /** @param {string} id */
+  const text = (id) => document.getElementById(id)?.textContent?.trim() ?? "";
+  /** @type {Record<string, any>} */
+  let state = {};
+  /** @type {Mount} */
+  let start = mount;
+  try {
+    state = { ...JSON.parse(text("state")), payload: toBytes(text("payload")) };
+  } catch (error) {
+    start = () => { throw error; };   // shown where the figure would be
+  }
+  attach(start, root, staticHost(state));
+  fitFrame(root);
+}

@@ -1,0 +1,178 @@
+/**
+ * What every renderer needs and no more: elements that hold text only, the host's theme, a debounce.
+ *
+ * The rule on text: tokens and labels are hostile. All of it enters the page as text nodes, through `el`, `svg` or
+ * `textContent`. No renderer touches innerHTML, outerHTML, insertAdjacentHTML or document.write.
+ */
+
+/** @typedef {string | number | Node | null | undefined | false} Child */
+/** @typedef {Record<string, any>} Attrs a function is a listener ("onclick"), true is an empty attribute, false and null are left out */
+
+/**
+ * @param {Element} node
+ * @param {Attrs} attrs
+ * @param {Child[]} children
+ */
+function fill(node, attrs, children) {
+  for (const [name, value] of Object.entries(attrs)) {
+    if (typeof value === "function") node.addEventListener(name.replace(/^on/, ""), value);
+    else if (/^on|^srcdoc$/i.test(name)) throw new Error(`Attribute ${name} would run text as code.`);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const child of children)
+    if (child !== null && child !== undefined && child !== false) node.append(child instanceof Node ? child : String(child));
+}
+
+/**
+ * An HTML element. Strings become text nodes, never markup.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Attrs} [attrs]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function el(tag, attrs = {}, ...children) {
+  const node = document.createElement(tag);
+  fill(node, attrs, children);
+  return node;
+}
+
+/**
+ * An SVG element, under the same rule.
+ * @template {keyof SVGElementTagNameMap} K
+ * @param {K} tag
+ * @param {Attrs} [attrs]
+ * @param {...Child} children
+ * @returns {SVGElementTagNameMap[K]}
+ */
+export function svg(tag, attrs = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  fill(node, attrs, children);
+  return node;
+}
+
+/**
+ * Text as a reader should see it: control characters as pictures (a NUL as ␀), direction overrides named, long text cut.
+ * @param {any} text
+ * @param {number} [max] characters (code points) to keep
+ */
+export function shown(text, max = 200) {
+  // No character takes more than two UTF-16 units, so a cut here loses nothing that is shown.
+  const points = Array.from(String(text).slice(0, 2 * max + 2));
+  const kept = points.length > max ? [...points.slice(0, max - 1), "…"] : points;
+  return kept.map((c) => {
+    const code = /** @type {number} */ (c.codePointAt(0));
+    if (code < 32) return String.fromCodePoint(0x2400 + code);
+    if (code === 127) return "␡";
+    const odd = (code > 127 && code < 160) || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+    return odd || (code >= 0xd800 && code <= 0xdfff) ? `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩` : c;
+  }).join("");
+}
+
+/**
+ * Call `f` once things have been quiet for `ms`.
+ * @template {any[]} A
+ * @param {(...args: A) => void} f
+ * @param {number} ms
+ * @returns {((...args: A) => void) & {cancel(): void}}
+ */
+export function debounce(f, ms) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const wait = (/** @type {A} */ ...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => f(...args), ms);
+  };
+  return Object.assign(wait, { cancel: () => clearTimeout(timer) });
+}
+
+/**
+ * "dark" or "light" if the page around us says so, else null.
+ * Known marks: JupyterLab, VS Code, Colab, marimo, Quarto, Sphinx themes.
+ * @param {Document} doc
+ * @returns {"dark" | "light" | null}
+ */
+export function hostTheme(doc) {
+  const html = doc.documentElement, body = doc.body;
+  /** @param {string} name */
+  const mark = (name) => html?.getAttribute(name) ?? body?.getAttribute(name) ?? "";
+  const jupyter = mark("data-jp-theme-light");
+  if (jupyter) return jupyter === "false" ? "dark" : "light";
+  const vscode = mark("data-vscode-theme-kind");
+  if (vscode) return /light$/.test(vscode) ? "light" : "dark";
+  for (const name of ["theme", "data-bs-theme", "data-theme"]) {
+    const value = mark(name);
+    if (value === "dark" || value === "light") return value;
+  }
+  for (const node of [html, body])
+    for (const value of /** @type {const} */ (["dark", "light"]))
+      if (node?.classList.contains(value) || node?.classList.contains(`quarto-${value}`)) return value;
+  return null;
+}
+
+/** Our document and, as far as they may be read, those of the windows around it. */
+function documents() {
+  const docs = [document];
+  try {
+    for (let w = window; w !== w.parent; ) {
+      w = /** @type {typeof window} */ (w.parent);
+      docs.push(w.document);
+    }
+  } catch {
+    // A window of another origin: what lies beyond it is not ours to read.
+  }
+  return docs;
+}
+
+/**
+ * Keep `node.dataset.theme` equal to the host's theme, and say so now and at every change.
+ * @param {HTMLElement} node
+ * @param {(theme: "dark" | "light") => void} [callback]
+ * @returns {() => void} stop
+ */
+export function followTheme(node, callback) {
+  const docs = documents();
+  const media = matchMedia("(prefers-color-scheme: dark)");
+  /** @type {"dark" | "light" | undefined} */
+  let last;
+  const update = () => {
+    // Our own marks (data-theme on a saved page's root) are on elements of class featgeom, which are not asked.
+    const found = docs.map((doc) => (doc.documentElement.classList.contains("featgeom") ? null : hostTheme(doc))).find(Boolean);
+    const theme = found ?? (media.matches ? "dark" : "light");
+    if (theme === last) return;
+    node.dataset.theme = last = theme;
+    callback?.(theme);
+  };
+  const observer = new MutationObserver(update);
+  const attributeFilter = ["class", "theme", "data-theme", "data-bs-theme", "data-jp-theme-light", "data-vscode-theme-kind"];
+  for (const doc of docs)
+    for (const target of [doc.documentElement, doc.body]) if (target) observer.observe(target, { attributes: true, attributeFilter });
+  media.addEventListener("change", update);
+  update();
+  return () => {
+    observer.disconnect();
+    media.removeEventListener("change", update);
+  };
+}
+
+/**
+ * The value of a CSS variable at `node`, for canvases: `cssVar(root, "--fg-text")`.
+ * @param {Element} node
+ * @param {string} name
+ */
+export const cssVar = (node, name) => getComputedStyle(node).getPropertyValue(name).trim();
+
+/**
+ * Mark a control that only a running kernel can serve: without one it is disabled and says why.
+ * @template {HTMLButtonElement | HTMLInputElement | HTMLSelectElement} T
+ * @param {T} control
+ * @param {{live: boolean}} host
+ * @returns {T}
+ */
+export function needsKernel(control, host) {
+  if (!host.live) {
+    control.disabled = true;
+    control.title = "needs a running kernel";
+  }
+  return control;
+}
