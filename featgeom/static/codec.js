@@ -8,8 +8,12 @@
  * compared with what is there before memory is asked for.
  */
 
-/** @typedef {Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array | Float32Array | Float64Array | BigInt64Array | BigUint64Array} Numbers */
-/** @typedef {{arrays: Record<string, any>, shapes: Record<string, number[]>, meta: Record<string, any>}} Content arrays are Numbers, flat, row-major */
+/**
+ * @typedef {object} Content
+ * @property {Record<string, any>} arrays            typed arrays, flat, row-major; no prototype, so any name is safe
+ * @property {Record<string, number[]>} shapes
+ * @property {Record<string, any>} meta
+ */
 
 /** The most bytes that a container may unpack to; widget.py refuses to write more. */
 export const LIMIT = 2 ** 29;
@@ -24,7 +28,7 @@ const KINDS = {
 const damaged = (what) => new Error(`The data is damaged: ${what}.`);
 
 /**
- * Bytes from whatever a host hands over: DataView, any typed array, ArrayBuffer (also of another window), base64, numbers.
+ * Bytes from whatever a host hands over: DataView, typed array, ArrayBuffer (also of another window), base64, numbers.
  * @param {any} x
  * @returns {Uint8Array} a view of the same memory where there is one
  */
@@ -81,7 +85,8 @@ async function inflate(packed, limit) {
  */
 export async function decode(data, limit = LIMIT) {
   const raw = await inflate(toBytes(data), limit);
-  const text = (/** @type {number} */ from, /** @type {number} */ to) => new TextDecoder().decode(raw.subarray(from, to));
+  /** @type {(from: number, to: number) => string} */
+  const text = (from, to) => new TextDecoder().decode(raw.subarray(from, to));
   if (raw.length < 8 || text(0, 4) !== MAGIC) throw damaged(`it does not begin with ${MAGIC}`);
   const headEnd = 8 + new DataView(raw.buffer).getUint32(4, true);
   if (headEnd > raw.length) throw damaged("its header is longer than the data");

@@ -17,14 +17,15 @@ export async function mount(root, host) {
     style: `height:${Math.round((100 * value) / top)}px`, "aria-label": `${shown(meta.labels[i])}: ${value}`,
   }));
   const caption = el("p", { class: "fg-text", "aria-live": "polite" });
-  const ask = needsKernel(el("button", { type: "button", onclick: () => host.send?.({ ask: "more" }) }, "Ask Python"), host);
+  const ask = el("button", { type: "button", onclick: () => host.send?.({ ask: "more" }) }, "Ask Python");
 
   const show = () => {
     const [i] = host.get("selected") ?? [];
     bars.forEach((bar, j) => bar.setAttribute("aria-pressed", String(i === j)));
     caption.textContent = i === undefined ? "Click a bar." : `${shown(meta.labels[i])}: ${arrays.height[i]}`;
   };
-  root.append(el("h2", { class: "fg-text" }, shown(meta.title)), el("div", { class: "fg-bars" }, ...bars), caption, ask);
+  root.append(el("h2", { class: "fg-text" }, shown(meta.title)), el("div", { class: "fg-bars" }, ...bars), caption,
+    needsKernel(ask, host));
   show();
   return host.on("selected", show);
 }

@@ -14,7 +14,7 @@ import { debounce, el, followTheme } from "./kit.js";
  * @property {boolean} live            a kernel answers: `set` reaches Python, `send` may be there
  * @property {(key: string) => any} get
  * @property {(key: string, value: any) => void} set
- * @property {(key: string, callback: (value: any) => void) => () => void} on   called after every change, also by `set`; returns off
+ * @property {(key: string, callback: (value: any) => void) => () => void} on  hears each change, also by `set`; gives off
  * @property {((message: any, buffers?: ArrayBuffer[]) => void)=} send
  */
 /** @typedef {(() => void) | void} Cleanup */
@@ -73,7 +73,7 @@ export function staticHost(state) {
 }
 
 /**
- * Mount a renderer under `parent`: class, theme, a message instead of a blank when it fails, again when the payload changes.
+ * Mount a renderer under `parent`: theme, a message instead of a blank on failure, again when the payload changes.
  * The root's `data-state` is "busy", then "ready" or "error".
  * @param {Mount} mount
  * @param {HTMLElement} parent

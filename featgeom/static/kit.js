@@ -6,7 +6,10 @@
  */
 
 /** @typedef {string | number | Node | null | undefined | false} Child */
-/** @typedef {Record<string, any>} Attrs a function is a listener ("onclick"), true is an empty attribute, false and null are left out */
+/** @typedef {Record<string, any>} Attrs a function is a listener ("onclick"), true an empty attribute, null is left out */
+
+/** @param {any} x */
+const given = (x) => x !== null && x !== undefined && x !== false;
 
 /**
  * @param {Element} node
@@ -17,10 +20,9 @@ function fill(node, attrs, children) {
   for (const [name, value] of Object.entries(attrs)) {
     if (typeof value === "function") node.addEventListener(name.replace(/^on/, ""), value);
     else if (/^on|^srcdoc$/i.test(name)) throw new Error(`Attribute ${name} would run text as code.`);
-    else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : String(value));
+    else if (given(value)) node.setAttribute(name, value === true ? "" : String(value));
   }
-  for (const child of children)
-    if (child !== null && child !== undefined && child !== false) node.append(child instanceof Node ? child : String(child));
+  for (const child of children) if (given(child)) node.append(child instanceof Node ? child : String(child));
 }
 
 /**
@@ -51,6 +53,9 @@ export function svg(tag, attrs = {}, ...children) {
   return node;
 }
 
+/** Second control block, direction overrides and isolates, halves of surrogate pairs: shown by their code. */
+const UNSEEN = [[0x80, 0x9f], [0x202a, 0x202e], [0x2066, 0x2069], [0xd800, 0xdfff]];
+
 /**
  * Text as a reader should see it: control characters as pictures (a NUL as ␀), direction overrides named, long text cut.
  * @param {any} text
@@ -64,8 +69,8 @@ export function shown(text, max = 200) {
     const code = /** @type {number} */ (c.codePointAt(0));
     if (code < 32) return String.fromCodePoint(0x2400 + code);
     if (code === 127) return "␡";
-    const odd = (code > 127 && code < 160) || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-    return odd || (code >= 0xd800 && code <= 0xdfff) ? `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩` : c;
+    const named = UNSEEN.some(([from, to]) => code >= from && code <= to);
+    return named ? `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩` : c;
   }).join("");
 }
 
@@ -86,6 +91,8 @@ export function debounce(f, ms) {
   return Object.assign(wait, { cancel: () => clearTimeout(timer) });
 }
 
+const MARKS = ["theme", "data-bs-theme", "data-theme"];
+
 /**
  * "dark" or "light" if the page around us says so, else null.
  * Known marks: JupyterLab, VS Code, Colab, marimo, Quarto, Sphinx themes.
@@ -100,7 +107,7 @@ export function hostTheme(doc) {
   if (jupyter) return jupyter === "false" ? "dark" : "light";
   const vscode = mark("data-vscode-theme-kind");
   if (vscode) return /light$/.test(vscode) ? "light" : "dark";
-  for (const name of ["theme", "data-bs-theme", "data-theme"]) {
+  for (const name of MARKS) {
     const value = mark(name);
     if (value === "dark" || value === "light") return value;
   }
@@ -137,16 +144,17 @@ export function followTheme(node, callback) {
   let last;
   const update = () => {
     // Our own marks (data-theme on a saved page's root) are on elements of class featgeom, which are not asked.
-    const found = docs.map((doc) => (doc.documentElement.classList.contains("featgeom") ? null : hostTheme(doc))).find(Boolean);
+    const others = docs.filter((doc) => !doc.documentElement.classList.contains("featgeom"));
+    const found = others.map(hostTheme).find(Boolean);
     const theme = found ?? (media.matches ? "dark" : "light");
     if (theme === last) return;
     node.dataset.theme = last = theme;
     callback?.(theme);
   };
   const observer = new MutationObserver(update);
-  const attributeFilter = ["class", "theme", "data-theme", "data-bs-theme", "data-jp-theme-light", "data-vscode-theme-kind"];
+  const watched = { attributeFilter: ["class", ...MARKS, "data-jp-theme-light", "data-vscode-theme-kind"] };
   for (const doc of docs)
-    for (const target of [doc.documentElement, doc.body]) if (target) observer.observe(target, { attributes: true, attributeFilter });
+    for (const target of [doc.documentElement, doc.body]) if (target) observer.observe(target, watched);
   media.addEventListener("change", update);
   update();
   return () => {
