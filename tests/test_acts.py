@@ -1,0 +1,573 @@
+"The store keeps what it is given through kills, damage and strangers' files; collect equals a plain loop over the model."
+import hashlib, json, os, subprocess, sys, textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from scipy import sparse
+from tokenizers import Tokenizer, decoders, models as tokenizer_models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from featgeom.acts import FeatureActs, Rows, _Writer, _folder_name, collect, token_bytes
+from featgeom.core import FeatgeomError
+from featgeom.models import load_model, token_windows
+
+HOSTILE = '</script><img src=x onerror=alert(1)> 👩‍👩‍👧 é\u2028 "quoted" \\ \x00 end'
+TEXTS = ['the king saw the queen and the queen saw the cat', '', 'a cat', HOSTILE, 'one two three four five six seven eight nine ten ' * 6, 'the end']
+
+
+def make_tokenizer(bos=True, vocab=320):
+    "Byte-level BPE: every text has tokens, emoji are split into bytes."
+    tok = Tokenizer(tokenizer_models.BPE())
+    tok.pre_tokenizer, tok.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=vocab, special_tokens=['<s>', '</s>'], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    tok.train_from_iterator(TEXTS, trainer)
+    if bos: tok.post_processor = processors.TemplateProcessing(single='<s> $A', special_tokens=[('<s>', 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=tok, bos_token='<s>', eos_token='</s>', pad_token='</s>')
+
+
+def make_model(seed=0, layers=2, bos=True, vocab=320, context=32):
+    "A random Llama of 16 dimensions."
+    config = LlamaConfig(vocab_size=vocab, hidden_size=16, intermediate_size=24, num_hidden_layers=layers, num_attention_heads=2,
+                         max_position_embeddings=context)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    hf = LlamaForCausalLM(config).eval()
+    torch.random.set_rng_state(state)
+    return load_model(hf, make_tokenizer(bos, vocab))
+
+
+class ToySAE:
+    "Relu codes of a random encoder: what collect needs of an SAE, and a count of the largest dense block."
+    def __init__(self, d, f, seed=0, scale=1., bias=-1.):
+        rng = np.random.default_rng(seed)
+        self.W = torch.from_numpy(rng.normal(size=(d, f)).astype('f4'))*scale
+        self.bias, self.largest, self.calls = bias*scale, 0, 0
+        self.hash = hashlib.sha256(self.W.numpy().tobytes()).hexdigest()
+    def encode(self, x): return torch.relu(x/x.norm(dim=1, keepdim=True) @ self.W + self.bias)
+    def encode_csr(self, x):
+        codes = self.encode(x)
+        self.largest, self.calls = max(self.largest, codes.numel()), self.calls + 1
+        out = sparse.csr_array(codes.numpy())
+        return out.indptr.astype('i4'), out.indices.astype('i4'), out.data
+
+
+class Space:
+    "A FeatureSpace as collect sees it."
+    def __init__(self, model, sae, layer=0, name='A'):
+        self.model, self.sae, self.site, self.name, self.d, self.f = model, sae, f'blocks.{layer}.hook_resid_post', name, *sae.W.shape
+    def provenance(self):
+        return dict(model='toy', model_hash=self.model.hash, site=self.site, sae='toy', sae_hash=self.sae.hash, architecture='relu', d=self.d, f=self.f)
+
+
+@pytest.fixture(scope='module')
+def model(): return make_model()
+
+@pytest.fixture
+def space(model): return Space(model, ToySAE(16, 40))
+
+def files(folder): return {str(o.relative_to(folder)): o.read_bytes() for o in sorted(Path(folder).rglob('*')) if o.is_file()}
+
+def random_acts(n=200, f=30, density=.1, seed=0, name='A'):
+    rng = np.random.default_rng(seed)
+    matrix = sparse.random_array((n, f), density=density, rng=rng, dtype=np.float32, format='csr')
+    doc, pos = np.divmod(np.arange(n), 10)
+    return FeatureActs.from_csr(matrix, Rows(doc=doc, pos=pos, token_id=rng.integers(0, 9, n), start=pos, end=pos + 1), name=name)
+
+
+# ---- the store -----------------------------------------------------------------------------------------------------
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 25), st.floats(0, 1), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_store_returns_what_was_saved(tmp_path_factory, n, f, shard, density, seed):
+    acts = random_acts(n, f, density, seed)
+    store = acts.save(tmp_path_factory.mktemp('store')/'A', shard=shard)
+    assert store.shape == acts.shape and store.nnz == acts.nnz and len(store) == n
+    np.testing.assert_array_equal(store.csr().toarray(), acts.csr().toarray())
+    np.testing.assert_array_equal(store.csc().toarray(), acts.csr().toarray())
+    for name in acts.rows.columns: np.testing.assert_array_equal(getattr(store.rows, name), getattr(acts.rows, name))
+    for j in {0, f - 1, seed % f}:
+        where, values = store.column(j)
+        dense = acts.csr().toarray()[:, j]
+        np.testing.assert_array_equal(where, np.flatnonzero(dense))
+        np.testing.assert_array_equal(values, dense[where])
+    at = 0
+    for first, block in store.blocks():
+        assert first == at
+        np.testing.assert_array_equal(block.toarray(), acts.csr().toarray()[at:at + block.shape[0]])
+        at += block.shape[0]
+    assert at == n
+    store.verify()
+
+
+def test_two_saves_give_the_same_bytes_and_no_metadata(tmp_path):
+    for name in 'xy': random_acts().save(tmp_path/name, shard=64)
+    assert files(tmp_path/'x') == files(tmp_path/'y')
+    assert b'__metadata__' not in files(tmp_path/'x')['shard-00000.safetensors']
+    from safetensors.numpy import load_file
+    assert set(load_file(tmp_path/'x'/'shard-00001.safetensors')) == {'indptr', 'indices', 'values', 'doc', 'pos', 'token_id', 'start', 'end'}
+
+
+def test_bytes_a_row_stay_within_format(tmp_path):
+    acts = random_acts(5000, 500, .06)
+    store = acts.save(tmp_path/'A', dtype='float16', shard=2000)
+    assert sum(o['bytes'] for o in store.meta['shards']) <= 1.1*6*acts.nnz + 24*5000
+
+
+def test_rows_of_other_kinds_pass_through(tmp_path):
+    rows = Rows(doc=[0, 0, 1], pos=[0, 1, 0], label=[3, 3, 5], kind='patch')
+    store = FeatureActs.from_csr(np.eye(3), rows).save(tmp_path/'A')
+    assert store.rows.kind == 'patch' and list(store.rows.columns) == ['doc', 'pos', 'label']
+    np.testing.assert_array_equal(store.rows.label, [3, 3, 5])
+    assert not hasattr(store.rows, 'token_id')
+    with pytest.raises(AttributeError): store.rows.label = 1
+
+
+def test_from_csr_leaves_the_callers_matrix_alone_and_cleans_its_own():
+    messy = sparse.csr_matrix((np.array([1., 2., 0., 4.]), np.array([2, 0, 1, 1]), np.array([0, 2, 4])), shape=(2, 3))
+    acts = FeatureActs.from_csr(messy)
+    assert messy.nnz == 4 and list(messy.indices) == [2, 0, 1, 1]
+    assert acts.nnz == 3 and list(acts.csr().indices) == [0, 2, 1]
+    assert acts.csr().dtype == np.float32
+    one = sparse.csr_array(np.eye(2, dtype=np.float32))
+    assert FeatureActs.from_csr(one).csr().data is one.data or np.shares_memory(FeatureActs.from_csr(one).csr().data, one.data)
+
+
+def test_signed_codes_are_active_when_not_zero():
+    rows, values = FeatureActs.from_csr([[-2., 0], [3, 0]]).column(0)
+    assert list(rows) == [0, 1] and list(values) == [-2, 3]
+
+
+@pytest.mark.parametrize('bad', [np.array([[np.nan, 1]]), np.array([[np.inf, 1]]), np.array([[1e39, 1]]), np.zeros(3), np.zeros((2, 0)), np.array([['a']])])
+def test_from_csr_refuses(bad):
+    with pytest.raises(FeatgeomError): FeatureActs.from_csr(bad)
+
+
+def test_float16_overflow_is_an_error_and_underflow_keeps_firing(tmp_path):
+    big = FeatureActs.from_csr([[1., 70000.]])
+    with pytest.raises(FeatgeomError, match='dtype="float32"'): big.save(tmp_path/'big', dtype='float16')
+    assert big.save(tmp_path/'big32').csr().data[1] == 70000
+    small = FeatureActs.from_csr([[1e-9, -1e-12, 6e-8]]).save(tmp_path/'small', dtype='float16')
+    assert small.nnz == 3 and list(np.sign(small.csr().data)) == [1, -1, 1]
+
+
+def test_rows_longer_or_shorter_than_the_matrix_are_refused():
+    with pytest.raises(FeatgeomError, match='3 rows described'): FeatureActs.from_csr(np.eye(2), Rows(doc=[0, 1, 2]))
+
+
+# ---- damage and strangers ------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def store(tmp_path): return random_acts().save(tmp_path/'A', shard=64)
+
+
+def test_every_flipped_byte_is_found_and_the_file_named(store):
+    rng = np.random.default_rng(0)
+    for o in store.meta['shards']:
+        path = store.folder/o['file']
+        good = path.read_bytes()
+        for at in rng.integers(0, len(good), 10):
+            bad = bytearray(good)
+            bad[at] ^= 1 << int(rng.integers(8))
+            path.write_bytes(bad)
+            with pytest.raises(FeatgeomError, match=o['file']): store.verify()
+        path.write_bytes(good)
+    assert store.verify() is store
+
+
+def test_missing_or_cut_shard_is_named_at_opening(store):
+    path = store.folder/'shard-00002.safetensors'
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    with pytest.raises(FeatgeomError, match='shard-00002'): FeatureActs.open(store.folder)
+    with pytest.raises(FeatgeomError, match='shard-00002'): store.csr()
+    path.unlink()
+    with pytest.raises(FeatgeomError, match='shard-00002.*missing'): FeatureActs.open(store.folder)
+
+
+def edit(store, change):
+    meta = json.loads((store.folder/'meta.json').read_text())
+    change(meta)
+    (store.folder/'meta.json').write_text(json.dumps(meta))
+
+@pytest.mark.parametrize('change', [
+    lambda m: m.update(format=2), lambda m: m.pop('format'), lambda m: m.update(name=7), lambda m: m.update(dtype='float64'),
+    lambda m: m.update(n_features=-1), lambda m: m.update(n_features=2**40), lambda m: m.update(n_features=True), lambda m: m.update(n_features=1.5),
+    lambda m: m.update(n_rows=10**9), lambda m: m.update(n_rows='200'), lambda m: m.update(rows=None), lambda m: m['rows'].update(columns=['doc', 'doc']),
+    lambda m: m['rows'].update(columns=['indices']), lambda m: m['rows'].update(columns=[['doc']]), lambda m: m.update(shards={}),
+    lambda m: m['rows'].update(columns=['__class__']), lambda m: m['shards'][0].update(file='../../etc/passwd'),
+    lambda m: m['shards'][0].update(file='shard-00001.safetensors'), lambda m: m['shards'][0].update(rows=2**62), lambda m: m['shards'][0].update(nnz=2**30),
+    lambda m: m['shards'][0].update(nnz=None), lambda m: m['shards'][0].update(bytes=10**14), lambda m: m['shards'][0].update(sha256='xyz'),
+    lambda m: m['shards'].reverse(), lambda m: m['shards'].append(3), lambda m: m.update(files=[dict(file='/etc/passwd', bytes=1, sha256='0'*64)]),
+    lambda m: m.update(files='texts.jsonl'), lambda m: m.pop('shards')])
+def test_foreign_or_hostile_manifest_is_refused(store, change):
+    edit(store, change)
+    with pytest.raises(FeatgeomError, match='meta.json|shard-0'): FeatureActs.open(store.folder)
+
+
+@pytest.mark.parametrize('text', ['', '{', '[]', 'null', '3', '"x"', '{"format": NaN}', '[' * 100000, '\x00'])
+def test_manifest_that_is_no_manifest_is_refused(store, text):
+    (store.folder/'meta.json').write_text(text)
+    with pytest.raises(FeatgeomError): FeatureActs.open(store.folder)
+
+
+def test_other_folders_are_refused_with_a_hint(tmp_path, store):
+    with pytest.raises(FeatgeomError, match='Check the path'): FeatureActs.open(tmp_path/'nothing')
+    with pytest.raises(FeatgeomError, match='Open one of them: A'): FeatureActs.open(tmp_path)
+
+
+def rewrite(store, **tensors):
+    "Put tensors of a stranger into shard 0, with sizes and hashes that agree: only structure can tell."
+    from safetensors.numpy import load_file, save
+    path = store.folder/'shard-00000.safetensors'
+    data = save({**load_file(path), **tensors})
+    path.write_bytes(data)
+    edit(store, lambda m: m['shards'][0].update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest()))
+    return FeatureActs.open(store.folder)
+
+def test_shard_whose_matrix_would_crash_compiled_code_is_refused(store):
+    t = store._shard(0)
+    outside, order, pointers, values = np.array(t['indices']), np.array(t['indices']), np.array(t['indptr']), np.array(t['values'])
+    outside[3] = 10**6
+    row = int(np.flatnonzero(np.diff(t['indptr']) > 1)[0])
+    at = int(t['indptr'][row])
+    order[[at, at + 1]] = order[[at + 1, at]]
+    pointers[5] = 10**6
+    values[0] = np.nan
+    for tensors, message in [(dict(indices=outside), 'outside'), (dict(indices=order), 'out of order'), (dict(indptr=pointers), 'pointers'),
+                             (dict(values=values), 'not finite'), (dict(indices=-outside), 'outside')]:
+        keep = files(store.folder)
+        damaged = rewrite(store, **tensors)
+        for use in (damaged.csr, lambda: damaged.column(0), lambda: list(damaged.blocks()), lambda: damaged.rows):
+            with pytest.raises(FeatgeomError, match=message): use()
+        for name, data in keep.items(): (store.folder/name).write_bytes(data)
+
+
+def test_mutated_shard_headers_give_our_error_or_the_right_numbers(store):
+    rng = np.random.default_rng(1)
+    path, truth = store.folder/'shard-00000.safetensors', store.csr().toarray()
+    good = path.read_bytes()
+    head = 8 + int.from_bytes(good[:8], 'little')
+    for _ in range(300):
+        bad = bytearray(good)
+        for at in rng.integers(0, head, 2): bad[at] = int(rng.integers(256))
+        path.write_bytes(bad)
+        try: np.testing.assert_array_equal(store.csr().toarray(), truth)
+        except FeatgeomError as e: assert 'shard-00000' in str(e)
+    path.write_bytes(good)
+
+
+def test_damaged_texts_and_tokens_are_named(space, tmp_path):
+    acts, = collect(space, TEXTS, tmp_path, progress=False)
+    for name, attribute in [('texts.jsonl', 'texts'), ('tokens.json', 'tokens')]:
+        path = acts.folder/name
+        good = path.read_bytes()
+        path.write_bytes(b'[1]' + b' '*(len(good) - 4) + b'\n')
+        with pytest.raises(FeatgeomError, match=name): getattr(FeatureActs.open(acts.folder), attribute)
+        with pytest.raises(FeatgeomError, match=name): acts.verify()
+        path.write_bytes(good)
+
+
+# ---- writing, stopping, going on -----------------------------------------------------------------------------------
+
+def test_stopped_after_any_shard_ends_with_the_same_bytes(tmp_path):
+    acts = random_acts(300)
+    whole = files(acts.save(tmp_path/'whole', shard=64).folder)
+    request = {key: o for key, o in acts.meta.items() if key != 'n_rows'}
+    for stop in range(5):
+        folder = tmp_path/f'stop{stop}'
+        writer = _Writer(folder, request)
+        for i in range(stop): writer.add(acts.csr()[64*i:64*i + 64], acts.rows[64*i:64*i + 64])
+        (folder/_folder_name('.shard-00009.safetensors.1.tmp')).unlink(missing_ok=True)
+        (folder/'.shard-00009.safetensors.1.tmp').write_bytes(b'half')
+        if stop > 1: (folder/f'shard-{stop - 1:05d}.safetensors').write_bytes(b'cut short by a power failure')
+        acts.save(folder, shard=64)
+        assert files(folder) == whole
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
+    (tmp_path/'notes.txt').write_text('mine')
+    with pytest.raises(FeatgeomError, match='notes.txt'): random_acts().save(tmp_path)
+    assert files(tmp_path) == {'notes.txt': b'mine'}
+    (tmp_path/'file').write_text('mine')
+    with pytest.raises(FeatgeomError, match='No store can be made'): random_acts().save(tmp_path/'file')
+
+
+@pytest.mark.parametrize('journal', ['', '[]', '{}', '{"request": {}, "resume": {}, "shards": [4]}', '{"request": 1, "resume": {}, "shards": []}'])
+def test_damaged_journal_is_an_error(tmp_path, journal):
+    (tmp_path/'A').mkdir()
+    (tmp_path/'A'/'progress.json').write_text(journal)
+    with pytest.raises(FeatgeomError): random_acts().save(tmp_path/'A')
+
+
+# ---- collect -------------------------------------------------------------------------------------------------------
+
+def naive(space, texts, context):
+    "Codes, documents, positions, ids and spans of every kept token, by a plain loop: one window, no padding, no hooks."
+    tok, out = space.model.tokenizer, []
+    for doc, text in enumerate(texts):
+        enc = tok(text, add_special_tokens=False, return_offsets_mapping=True)
+        front = [tok.bos_token_id]
+        for at in range(0, len(enc.input_ids), context - 1):
+            ids = enc.input_ids[at:at + context - 1]
+            with torch.no_grad(): hidden = space.model.hf(torch.tensor([front + ids]), output_hidden_states=True).hidden_states
+            codes = space.sae.encode(hidden[int(space.site.split('.')[1]) + 1][0, 1:]).numpy()
+            out += [(doc, at + i, id, *enc.offset_mapping[at + i], code) for i, (id, code) in enumerate(zip(ids, codes))]
+    return out
+
+@pytest.mark.parametrize('context,batch,shard', [(None, 32, 2**16), (8, 2, 20), (5, 3, 1), (32, 1, 40)])
+def test_collect_equals_a_plain_loop(space, tmp_path, context, batch, shard):
+    acts, = collect([space], TEXTS, tmp_path, context=context, batch=batch, shard=shard, progress=False)
+    truth = naive(space, TEXTS, context or 32)
+    assert len(acts) == len(truth) > 120
+    for i, name in enumerate(['doc', 'pos', 'token_id', 'start', 'end']):
+        np.testing.assert_array_equal(getattr(acts.rows, name), [o[i] for o in truth])
+    dense = np.array([o[5] for o in truth])
+    np.testing.assert_allclose(acts.csr().toarray(), dense, rtol=2e-3, atol=1e-4)
+    assert .01 < acts.nnz/np.prod(acts.shape) < .5
+    assert acts.texts == TEXTS
+    acts.verify()
+
+
+def test_hostile_text_comes_back_as_it_was(space, tmp_path):
+    acts, = collect(space, TEXTS, tmp_path, progress=False)
+    reopened = FeatureActs.open(acts.folder)
+    assert reopened.texts[3] == HOSTILE
+    rows = np.flatnonzero(reopened.rows.doc == 3)
+    assert b''.join(reopened.tokens[int(id)].encode('utf-8', 'surrogateescape') for id in reopened.rows.token_id[rows]).decode() == HOSTILE
+    spans = reopened.rows[rows]
+    assert [HOSTILE[a:b] for a, b in zip(spans.start, spans.end)] == reopened.token_text(rows)
+    assert any('👩' in o for o in reopened.token_text(rows))
+
+
+def test_two_spaces_on_one_model_share_its_passes_and_rows(model, tmp_path, monkeypatch):
+    import featgeom.acts as module
+    calls = []
+    capture = module.capture
+    monkeypatch.setattr(module, 'capture', lambda m, ids, sites, mask: calls.append(sorted(sites)) or capture(m, ids, sites, mask))
+    other = make_model(seed=1)
+    a, b, c = Space(model, ToySAE(16, 40), 0, 'A'), Space(model, ToySAE(16, 50, 1), 1, 'B'), Space(other, ToySAE(16, 60, 2), 1, 'C')
+    out = collect([a, b, c], TEXTS, tmp_path, batch=100, progress=False)
+    assert calls == [['blocks.0.hook_resid_post', 'blocks.1.hook_resid_post'], ['blocks.1.hook_resid_post']]
+    for acts in out[1:]:
+        for name in acts.rows.columns: np.testing.assert_array_equal(getattr(acts.rows, name), getattr(out[0].rows, name))
+    alone, = collect(b, TEXTS, tmp_path/'alone', batch=100, progress=False)
+    assert files(alone.folder) == files(out[1].folder)
+
+
+def test_max_tokens_cuts_rows_and_nothing_else(space, tmp_path):
+    whole, = collect(space, TEXTS, tmp_path/'whole', progress=False)
+    for m in (1, 11, 12, 100, len(whole), 10**6):
+        part, = collect(space, TEXTS, tmp_path/f'part{m}', max_tokens=m, shard=30, progress=False)
+        assert len(part) == min(m, len(whole))
+        np.testing.assert_allclose(part.csr().toarray(), whole.csr()[:m].toarray(), atol=2e-3)
+        np.testing.assert_array_equal(part.rows.pos, whole.rows.pos[:m])
+        assert part.texts == TEXTS[:part.rows.doc.max() + 1]
+
+
+def test_special_tokens_written_in_a_text_are_masked(space, tmp_path):
+    acts, = collect(space, ['the king</s>saw<s> the queen'], tmp_path, progress=False)
+    assert not np.isin(acts.rows.token_id, [0, 1]).any()
+    assert ''.join(acts.token_text(np.arange(len(acts)))) == 'the kingsaw the queen'
+
+
+def test_never_more_than_a_block_dense(model, tmp_path, monkeypatch):
+    wide = Space(model, ToySAE(16, 2**14))
+    collect(wide, TEXTS*40, tmp_path, max_tokens=5000, batch=64, progress=False)
+    assert wide.sae.calls > 3 and wide.sae.largest <= 2**24
+
+
+def test_two_runs_give_the_same_bytes_whatever_the_folder(space, tmp_path):
+    collect(space, TEXTS, tmp_path/'x', shard=50, progress=False)
+    collect(space, TEXTS, tmp_path/'y', shard=50, progress=False)
+    assert files(tmp_path/'x') == files(tmp_path/'y')
+
+
+def test_a_finished_store_opens_without_the_model_running(space, tmp_path, monkeypatch):
+    first, = collect(space, TEXTS, tmp_path, progress=False)
+    import featgeom.acts as module
+    monkeypatch.setattr(module, 'capture', lambda *args: pytest.fail('collected again'))
+    (tmp_path/'A'/'progress.json').write_text('{}')       # a kill between the last two steps leaves it
+    again, = collect(space, TEXTS, tmp_path, batch=7, progress=False)
+    assert files(tmp_path/'A') == files(first.folder) and 'progress.json' not in files(tmp_path/'A')
+
+
+def test_another_request_is_refused_with_what_differs(model, space, tmp_path):
+    collect(space, TEXTS, tmp_path, progress=False)
+    before = files(tmp_path)
+    others = [(Space(model, ToySAE(16, 40, 5)), {}, 'sae_hash'), (Space(make_model(3), ToySAE(16, 40)), {}, 'model_hash'),
+              (Space(model, ToySAE(16, 40), 1), {}, 'site'), (space, dict(context=9), 'context'), (space, dict(max_tokens=9), 'max_tokens'),
+              (space, dict(dtype='float32'), 'dtype'), (space, dict(texts=TEXTS[::-1]), 'texts')]
+    for other, settings_, what in others:
+        with pytest.raises(FeatgeomError, match=what): collect(other, **{'texts': TEXTS, **settings_}, store=tmp_path, progress=False)
+    assert files(tmp_path) == before
+
+
+class Stop(ToySAE):
+    "An SAE that is interrupted at its third batch."
+    def encode_csr(self, x):
+        if self.calls == 3: raise self.error
+        return super().encode_csr(x)
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), OSError(28, 'No space left on device')])
+def test_interrupted_collect_says_so_and_goes_on(model, tmp_path, error):
+    collect(Space(model, ToySAE(16, 40)), TEXTS, tmp_path/'whole', shard=30, progress=False)
+    sae = Stop(16, 40)
+    sae.error = error
+    with pytest.raises(type(error), match='the same call goes on|No space'):
+        collect(Space(model, sae), TEXTS, tmp_path/'stopped', shard=30, progress=False)
+    with pytest.raises(FeatgeomError, match='not finished'): FeatureActs.open(tmp_path/'stopped'/'A')
+    for settings_, what in [(dict(batch=5), 'batch'), (dict(shard=31), 'shard'), (dict(context=9), 'context')]:
+        with pytest.raises(FeatgeomError, match=what): collect(Space(model, ToySAE(16, 40)), TEXTS, tmp_path/'stopped', **{'shard': 30, **settings_}, progress=False)
+    with pytest.raises(FeatgeomError, match='sae_hash'): collect(Space(model, ToySAE(16, 40, 9)), TEXTS, tmp_path/'stopped', shard=30, progress=False)
+    fresh = ToySAE(16, 40)
+    collect(Space(model, fresh), TEXTS, tmp_path/'stopped', shard=30, progress=False)
+    assert files(tmp_path/'stopped') == files(tmp_path/'whole')
+    assert 0 < fresh.calls < len(list((tmp_path/'whole').rglob('shard-*')))
+
+
+def test_interrupted_temporary_collect_says_that_nothing_is_kept(model):
+    sae = Stop(16, 40)
+    sae.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt, match='keeps nothing'): collect(Space(model, sae), TEXTS, shard=30, progress=False)
+
+
+KILLS = """
+    import os, sys, traceback
+    sys.path.insert(0, {tests!r})
+    import featgeom.core as core
+    import featgeom.acts as acts
+    import test_acts as t
+
+    def run(folder, left):
+        "Collect in a child; the machine dies in its `left`-th write, with the file half written. Returns the wait status."
+        pid = os.fork()
+        if pid: return os.waitpid(pid, 0)[1]
+        real = os.fsync
+        def fsync(fd):
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.ftruncate(fd, os.fstat(fd).st_size//2)
+                os.kill(os.getpid(), 9)
+            real(fd)
+        core.os.fsync = fsync
+        try:
+            model = t.make_model()
+            spaces = [t.Space(model, t.ToySAE(16, 40), 0, 'A'), t.Space(model, t.ToySAE(16, 30, 1), 1, 'B')]
+            acts.collect(spaces, t.TEXTS, folder, shard=60, progress=False)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    if run('whole', 0): sys.exit('the uninterrupted run failed')
+    for after in range(1, 99):
+        if run(f'killed{{after}}', after) == 0: break
+        if after % 3 == 0: run(f'killed{{after}}', 2)                     # and again, early in the second run
+        if run(f'killed{{after}}', 0): sys.exit(f'going on after write {{after}} failed')
+        print(after)
+"""
+
+def test_kill_9_in_any_write_ends_with_the_same_bytes(tmp_path):
+    code = textwrap.dedent(KILLS.format(tests=str(Path(__file__).parent)))
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'TOKENIZERS_PARALLELISM': 'false', 'PYTHONPATH': str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    kills = [int(o) for o in done.stdout.split()]
+    assert len(kills) > 15
+    whole = files(tmp_path/'whole')
+    for after in kills: assert files(tmp_path/f'killed{after}') == whole
+
+
+def test_temporary_store_lives_as_long_as_its_result(space):
+    acts, = collect(space, TEXTS, progress=False)
+    folder = acts.folder
+    assert len(acts.csr().toarray()) == len(acts) and 'temporary' in repr(acts)
+    del acts
+    assert not folder.exists()
+
+
+def test_names_that_are_hostile_as_folders_stay_inside_the_store(model, tmp_path):
+    names = ['../up', '/abs', '..', '.', '', 'a/b', 'CON', 'nul.txt', 'x'*300, 'new\nline', '👑', 'dot.', ' ', '-rf', 'a\x00b', 'ok-1.2']
+    folders = [_folder_name(o) for o in names]
+    assert len({o.casefold() for o in folders}) == len(names) and folders[-1] == 'ok-1.2'
+    assert all(0 < len(o) < 80 and o.isascii() and not set(o) & set('/\\:*?"<>|\n\x00 ') and o[0] not in '.-' or o[0] == '-' and len(o) > 8 for o in folders)
+    spaces = [Space(model, ToySAE(16, 9), 0, o) for o in names[:6]]
+    out = collect(spaces, TEXTS[:1], tmp_path/'in', progress=False)
+    assert [o.name for o in out] == names[:6]
+    assert [o.name for o in tmp_path.iterdir()] == ['in'] and len(list((tmp_path/'in').iterdir())) == 6
+
+
+@pytest.mark.parametrize('names', [('A', 'A'), ('a', 'A')])
+def test_equal_names_are_refused(model, tmp_path, names):
+    with pytest.raises(FeatgeomError, match='Two spaces named'): collect([Space(model, ToySAE(16, 9), 0, o) for o in names], TEXTS, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize('settings_,match', [
+    (dict(texts=[]), 'No texts'), (dict(texts=['', '']), 'all empty'), (dict(texts='abc'), 'One string'), (dict(texts=['a', 3]), r'texts\[1\] is a int'),
+    (dict(texts=['a', None]), 'NoneType'), (dict(texts=['a\ud800']), 'surrogate'), (dict(context=33), 'context=33'), (dict(context=1), 'context=1'),
+    (dict(context='8'), 'context='), (dict(max_tokens=0), 'max_tokens=0'), (dict(max_tokens=2.5), 'max_tokens'), (dict(batch=0), 'batch=0'),
+    (dict(dtype='float64'), 'float64'), (dict(shard=0), 'shard=0'), (dict(spaces=[]), 'No spaces'), (dict(spaces='A'), 'A space that is a str'),
+    (dict(texts=['</s>', '<s>']), 'No token')])
+def test_collect_refuses(space, tmp_path, settings_, match):
+    with pytest.raises(FeatgeomError, match=match): collect(**{'spaces': space, 'texts': TEXTS, 'store': tmp_path, 'progress': False, **settings_})
+
+
+def test_tokenizers_that_differ_are_refused_with_the_reason(model, tmp_path):
+    for other, match in [(make_model(vocab=300), 'vocabularies of'), (make_model(bos=False), 'in front')]:
+        with pytest.raises(FeatgeomError, match=match):
+            collect([Space(model, ToySAE(16, 9)), Space(other, ToySAE(16, 9), name='B')], TEXTS, tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_context_is_the_smaller_of_the_models(model, tmp_path):
+    short = make_model(seed=1, context=16)
+    out = collect([Space(model, ToySAE(16, 9)), Space(short, ToySAE(16, 9), name='B')], TEXTS, tmp_path, progress=False)
+    assert [o.meta['context'] for o in out] == [16, 16]
+    with pytest.raises(FeatgeomError, match='context=20'):
+        collect([Space(model, ToySAE(16, 9)), Space(short, ToySAE(16, 9), name='B')], TEXTS, tmp_path/'x', context=20, progress=False)
+
+
+def test_nan_in_activations_names_document_and_site(tmp_path):
+    model = make_model()
+    bad = model.tokenizer(' queen', add_special_tokens=False).input_ids[0]
+    with torch.no_grad(): model.hf.get_input_embeddings().weight[bad, 0] = float('nan')
+    with pytest.raises(FeatgeomError, match='blocks.0.hook_resid_post, document 1'):
+        collect(Space(model, ToySAE(16, 9)), ['a cat', 'the queen saw', 'the cat'], tmp_path, progress=False)
+
+
+def test_nan_and_overflow_in_codes_name_the_sae(model, tmp_path):
+    sae = ToySAE(16, 9)
+    sae.W[3, 2] = float('inf')
+    with pytest.raises(FeatgeomError, match='the codes of SAE'): collect(Space(model, sae), TEXTS, tmp_path/'a', progress=False)
+    large = Space(model, ToySAE(16, 9, scale=1e6))
+    with pytest.raises(FeatgeomError, match='dtype="float32"'): collect(large, TEXTS, tmp_path/'b', progress=False)
+    acts, = collect(large, TEXTS, tmp_path/'c', dtype='float32', progress=False)
+    assert acts.csr().max() > 65504
+
+
+def test_all_dead_sae_gives_an_empty_matrix(model, tmp_path):
+    acts, = collect(Space(model, ToySAE(16, 9, bias=-100)), TEXTS, tmp_path, progress=False)
+    assert acts.nnz == 0 and len(acts) > 0 and acts.column(3)[0].size == 0
+    acts.verify()
+
+
+def test_token_bytes_of_split_characters():
+    tok = make_tokenizer()
+    ids = tok(HOSTILE, add_special_tokens=False).input_ids
+    assert b''.join(token_bytes(tok, ids)).decode() == HOSTILE
+    assert token_bytes(tok, [0, 1]) == [b'<s>', b'</s>']
+    with pytest.raises(FeatgeomError, match='Token id -1'): token_bytes(tok, [-1])
+
+
+@pytest.mark.parametrize('name', ['stories260k', 'llama2xs', 'babyllama105'])
+def test_token_bytes_of_real_tokenizers(name):
+    data = os.environ.get('FEATGEOM_TEST_DATA')
+    if not data: pytest.skip('FEATGEOM_TEST_DATA is not set')
+    from transformers import AutoTokenizer
+    tok = AutoTokenizer.from_pretrained(Path(data)/'models'/name)
+    text = 'Once upon a time, a king 👑 and\nhis dog.' if name != 'babyllama105' else 'Once upon a time, a king and his dog.'    # it knows neither
+    assert b''.join(token_bytes(tok, tok(text, add_special_tokens=False).input_ids)).decode() == ' ' + text
