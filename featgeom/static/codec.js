@@ -56,8 +56,8 @@ async function inflate(packed, limit) {
   const n = packed.length;
   if (n < 18 || packed[0] !== 0x1f || packed[1] !== 0x8b) throw damaged("it does not begin like gzip data");
   const size = new DataView(packed.buffer, packed.byteOffset, n).getUint32(n - 4, true);
+  if (size > 1040 * n) throw damaged("it cannot unpack to the size it declares");   // more than gzip can squeeze
   if (size > limit) throw new Error(`The data unpacks to ${size} bytes, more than the ${limit} that are allowed.`);
-  if (size > 1040 * n) throw damaged("it cannot unpack to the size it declares");
   const raw = new Uint8Array(size);
   const blob = new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (packed)]);
   const reader = blob.stream().pipeThrough(new DecompressionStream("gzip")).getReader();

@@ -14,7 +14,7 @@ import { debounce, el, followTheme } from "./kit.js";
  * @property {boolean} live            a kernel answers: `set` reaches Python, `send` may be there
  * @property {(key: string) => any} get
  * @property {(key: string, value: any) => void} set
- * @property {(key: string, callback: (value: any) => void) => () => void} on  hears each change, also by `set`; gives off
+ * @property {(key: string, callback: (value: any) => void) => () => void} on   hears each change, also by `set`
  * @property {((message: any, buffers?: ArrayBuffer[]) => void)=} send
  */
 /** @typedef {(() => void) | void} Cleanup */
@@ -143,7 +143,7 @@ function fitFrame(content) {
     const height = Math.ceil(content.getBoundingClientRect().height);
     let frame = null;
     try { frame = window.frameElement; } catch { /* a frame of another origin */ }
-    if (frame instanceof Object && "style" in frame) /** @type {HTMLElement} */ (frame).style.height = `${height}px`;
+    if (frame) /** @type {HTMLElement} */ (frame).style.height = `${height}px`;
     else window.parent.postMessage({ type: "featgeom:height", height }, "*");
   }, 120);
   new ResizeObserver(fit).observe(content);

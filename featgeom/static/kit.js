@@ -6,7 +6,7 @@
  */
 
 /** @typedef {string | number | Node | null | undefined | false} Child */
-/** @typedef {Record<string, any>} Attrs a function is a listener ("onclick"), true an empty attribute, null is left out */
+/** @typedef {Record<string, any>} Attrs functions listen ("onclick"), true is an empty attribute, null none */
 
 /** @param {any} x */
 const given = (x) => x !== null && x !== undefined && x !== false;
@@ -57,7 +57,7 @@ export function svg(tag, attrs = {}, ...children) {
 const UNSEEN = [[0x80, 0x9f], [0x202a, 0x202e], [0x2066, 0x2069], [0xd800, 0xdfff]];
 
 /**
- * Text as a reader should see it: control characters as pictures (a NUL as ␀), direction overrides named, long text cut.
+ * Text as a reader should see it: control characters as pictures (NUL as ␀), direction overrides named, cut.
  * @param {any} text
  * @param {number} [max] characters (code points) to keep
  */

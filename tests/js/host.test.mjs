@@ -1,0 +1,68 @@
+// Both hosts give renderers one interface, whatever the model behind it can do.
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { liveHost, staticHost } from "../../featgeom/static/host.js";
+
+/** A model as notebook front ends have it; `without` takes abilities away. */
+function model(state, without = []) {
+  const listeners = [], log = [];
+  const full = {
+    log, listeners,
+    get: (key) => state[key],
+    set(key, value) { state[key] = value; for (const [event, f] of [...listeners]) if (event === `change:${key}`) f(); },
+    on: (event, f) => listeners.push([event, f]),
+    off: (event, f) => listeners.splice(listeners.findIndex(([e, g]) => e === event && g === f), 1),
+    save_changes: () => log.push("saved"),
+    send: (...args) => log.push(args),
+  };
+  for (const name of without) full[name] = undefined;
+  return full;
+}
+
+for (const without of [[], ["off"], ["save_changes"], ["send"], ["off", "save_changes", "send"]])
+  test(`a live host over a model without ${without.join(", ") || "gaps"}`, () => {
+    const m = model({ selected: [] }, without), host = liveHost(m), heard = [];
+    const off = host.on("selected", (v) => heard.push(v));
+    host.set("selected", [1]);
+    m.set("selected", [2]);
+    assert.deepEqual(heard, [[1], [2]]);
+    assert.deepEqual(host.get("selected"), [2]);
+    assert.equal(m.log.filter((o) => o === "saved").length, without.includes("save_changes") ? 0 : 1);
+    off();
+    m.set("selected", [3]);
+    assert.equal(heard.length, 2, "deaf after off, even where the model cannot forget a listener");
+    assert.equal(m.listeners.length, without.includes("off") ? 1 : 0);
+    assert.equal(host.live, true);
+    if (without.includes("send")) assert.equal(host.send, undefined);
+    else {
+      host.send({ ask: 1 }, [new ArrayBuffer(2)]);
+      assert.deepEqual(m.log.at(-1), [{ ask: 1 }, undefined, [new ArrayBuffer(2)]]);
+    }
+  });
+
+test("a notebook opened in Colab without its kernel is not live", () => {
+  globalThis.google = { colab: { kernel: { accessAllowed: false } } };
+  try {
+    assert.equal(liveHost(model({})).live, false);
+    globalThis.google.colab.kernel.accessAllowed = true;
+    assert.equal(liveHost(model({})).live, true);
+  } finally { delete globalThis.google; }
+});
+
+test("a static host keeps its state and tells of changes only", () => {
+  const host = staticHost({ selected: [1] }), heard = [];
+  const off = host.on("selected", (v) => heard.push(v));
+  host.on("other", (v) => heard.push(v));
+  host.set("selected", [1]);
+  host.set("selected", [1, 2]);
+  host.set("other", "x");
+  assert.deepEqual(heard, [[1, 2], "x"]);
+  off();
+  host.set("selected", []);
+  assert.equal(heard.length, 2);
+  assert.deepEqual(host.get("selected"), []);
+  assert.equal(host.get("constructor"), undefined);
+  assert.equal(host.live, false);
+  assert.equal(host.send, undefined);
+});
