@@ -38,7 +38,10 @@ import { buildGrid } from "./grid.js";
 /** @typedef {{panel: number, point: number, set: number, edge: number}} Partner */
 /** @typedef {{panels: PanelData[], sets: PairSet[], vocabulary: string[], meta: any}} MapData */
 
-export const TOKEN_ONLY = 1, MUTUAL = 2, BEYOND = 4, WITHIN_BEYOND = 8;
+export const TOKEN_ONLY = 1;
+export const MUTUAL = 2;
+export const BEYOND = 4;
+export const WITHIN_BEYOND = 8;
 
 /**
  * Byte planes back to whole numbers: gzip packs low and high bytes better apart.
@@ -68,7 +71,9 @@ export function fromThousandths(bytes) {
  * @returns {[{indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}, {indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}]}
  */
 export function bothWays(set, nLeft, nRight) {
-  const order = Uint32Array.from(set.a.keys()).sort((i, j) => set.score[j] - set.score[i] || i - j);
+  const m = set.a.length;
+  // Score (in millionths, falling) and row in one number: a plain numeric sort is ten times faster than one that compares.
+  const order = Float64Array.from(set.score, (s, e) => Math.round((64 - s) * 1e6) * m + e).sort().map((key) => key % m);
   /** @param {Uint32Array} from @param {Uint32Array} to @param {number} n */
   const csr = (from, to, n) => {
     const indptr = new Uint32Array(n + 1), points = new Uint32Array(to.length), edges = new Uint32Array(to.length);

@@ -93,12 +93,18 @@ export function splat(data, w, h, xs, ys, which, stamp, view) {
  */
 export function cpuBackend(canvas) {
   const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false, willReadFrequently: true }));
-  /** @type {ArrayLike<number>} */ let xs = [];
-  /** @type {ArrayLike<number>} */ let ys = [];
-  /** @type {Uint32Array[]} */ let groups = [];
-  /** @type {Style[]} */ let styles = [];
-  /** @type {Map<string, Stamp[]>} */ const stamps = new Map();
-  /** @type {ImageData | null} */ let image = null;
+  /** @type {ArrayLike<number>} */
+  let xs = [];
+  /** @type {ArrayLike<number>} */
+  let ys = [];
+  /** @type {Uint32Array[]} */
+  let groups = [];
+  /** @type {Style[]} */
+  let styles = [];
+  /** @type {Map<string, Stamp[]>} */
+  const stamps = new Map();
+  /** @type {ImageData | null} */
+  let image = null;
   let paper = 0xffffffff;
   return {
     name: "cpu",

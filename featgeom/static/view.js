@@ -81,3 +81,28 @@ export function boxOf(x, y, which) {
   }
   return x0 > x1 ? null : { x0, y0, x1, y1 };
 }
+
+/** @typedef {{x: number, y: number, zoom: number}} Place what lies in the middle, and zoom 1 where everything fits: free of screen size */
+
+/**
+ * @param {Place} place
+ * @param {number} w
+ * @param {number} h
+ * @param {number} k0 scale at zoom 1
+ * @returns {View}
+ */
+export function viewAt(place, w, h, k0) {
+  const k = k0 * place.zoom;
+  return { k, tx: w / 2 - k * place.x, ty: h / 2 - k * place.y };
+}
+
+/**
+ * @param {View} view
+ * @param {number} w
+ * @param {number} h
+ * @param {number} k0
+ * @returns {Place}
+ */
+export function placeOf(view, w, h, k0) {
+  return { x: (w / 2 - view.tx) / view.k, y: (h / 2 - view.ty) / view.k, zoom: view.k / k0 };
+}

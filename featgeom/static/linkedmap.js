@@ -1,0 +1,312 @@
+// The linked map: panels side by side, one state document, partners found in the page through the index maps of mapdata.js.
+// Traits of the host: payload; selected {panel name: [ids]}; hovered null | [name, id]; pinned [[name, id], ...].
+
+import { decode } from "./codec.js";
+import { debounce, el, shown } from "./kit.js";
+import { gridNeighbours } from "./grid.js";
+import { TOKEN_ONLY, BEYOND, findPoints, linkedPoints, partnersOf, readMap } from "./mapdata.js";
+import { createBar, createPins } from "./mapbar.js";
+import { grouped, spoken } from "./maplabels.js";
+import { createPanel } from "./mappanel.js";
+import { COLOURS } from "./mapstyle.js";
+import { createState, sameValue } from "./state.js";
+import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
+
+/** @typedef {[number, number]} Spot panel and point */
+/**
+ * @typedef {Object} MapState
+ * @property {number} v version of this document
+ * @property {import("./view.js").Place[]} views
+ * @property {Spot | null} hover
+ * @property {Spot[]} pins
+ * @property {number[][]} selection points, per panel
+ * @property {string} query
+ * @property {number} min lowest score shown
+ * @property {boolean} hideSame whether pairs of a shared token only are hidden
+ * @property {number} colour panel whose clusters colour all panels, -1 for none
+ * @property {boolean} box whether dragging selects
+ */
+
+/**
+ * @param {HTMLElement} stage
+ * @param {import("./host.js").Host} host
+ * @returns {Promise<() => void>}
+ */
+export async function mount(stage, host) {
+  const { arrays, meta } = await decode(host.get("payload"));
+  const data = readMap(arrays, meta);
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const hint = `lm-${Math.random().toString(36).slice(2)}`;
+
+  // ---- what Python and the page tell each other: names and feature ids outside, panel and point numbers inside
+  /** @param {any} pair @returns {Spot | null} */
+  const inward = (pair) => {
+    const panel = data.panels.findIndex((p) => p.name === pair?.[0]), point = data.panels[panel]?.pointOf.get(pair[1]);
+    return point === undefined ? null : [panel, point];
+  };
+  /** @param {Spot} spot */
+  const outward = ([panel, point]) => [data.panels[panel].name, data.panels[panel].ids[point]];
+  /** @param {any} selected @returns {number[][]} */
+  const selectionIn = (selected) => data.panels.map((p) =>
+    (selected?.[p.name] ?? []).map((/** @type {number} */ id) => p.pointOf.get(id)).filter((/** @type {any} */ i) => i !== undefined).sort((/** @type {number} */ i, /** @type {number} */ j) => i - j));
+  /** @param {any} pinned @returns {Spot[]} */
+  const pinsIn = (pinned) => (pinned ?? []).map(inward).filter(Boolean);
+
+  // ---- the state and what follows from it
+  const act = {
+    /** @param {number} panel @param {number} point */
+    hover: (panel, point) => state.set({ hover: point < 0 ? null : [panel, point] }),
+    /** @param {number} panel @param {number} point */
+    pin(panel, point) {
+      const { pins } = state.get(), others = pins.filter((o) => o[0] !== panel || o[1] !== point);
+      state.set({ pins: others.length < pins.length ? others : [...pins, [panel, point]] });
+    },
+    /** @param {number} panel @param {number[]} points @param {boolean} add */
+    select(panel, points, add) {
+      const selection = data.panels.map((_, p) => (add ? state.get().selection[p] : []));
+      selection[panel] = [...new Set([...selection[panel], ...points])].sort((i, j) => i - j);
+      state.set({ selection });
+    },
+    /** @param {number} panel @param {import("./view.js").Place} place */
+    move(panel, place) {
+      cancelAnimationFrame(flight);
+      state.set({ views: state.get().views.map((o, p) => (p === panel ? place : o)) });
+    },
+    /** @param {number} panel @param {number} point */
+    zoomToPair: (panel, point) => fly(point < 0 ? panels.map((o) => o.home()) : around(panel, point)),
+    clear: () => state.set({ hover: null, pins: [], selection: data.panels.map(() => []) }),
+  };
+  const bar = createBar(data, {
+    query: (text) => state.set({ query: text.trim() }),
+    min: (min) => state.set({ min }),
+    hideSame: (hideSame) => state.set({ hideSame }),
+    colour: (colour) => state.set({ colour }),
+    box: (box) => state.set({ box }),
+    reset: () => act.zoomToPair(0, -1),
+  });
+  const panels = data.panels.map((_, p) => createPanel(data, p, act, hint));
+  const pins = createPins(data, { unpin: act.pin, show: act.zoomToPair });
+  const firstClusters = data.panels.findIndex((p) => p.cluster && p.clusterLabels.length);
+  const state = createState(/** @type {MapState} */ ({
+    v: 1, views: panels.map((o) => o.home()), hover: null, pins: pinsIn(host.get("pinned")), selection: selectionIn(host.get("selected")),
+    query: "", min: 0, hideSame: false, colour: firstClusters, box: false,
+  }));
+
+  /** @type {number[][]} */
+  let found = data.panels.map(() => []);
+  let shownPairs = 0;
+  const allPairs = data.sets.reduce((sum, set) => sum + set.a.length, 0);
+  /** @type {import("./mappanel.js").Derived} */
+  const derived = { focus: null, pinned: [], looks: [] };
+  /** @param {import("./mapdata.js").PairSet} set @param {number} e */
+  const isShown = (set, e) => {
+    const { min, hideSame } = state.get();
+    return (min <= 0 || set.score[e] >= min - 5e-7) && !(hideSame && set.flags[e] & TOKEN_ONLY);
+  };
+  /** @param {Spot} spot @returns {import("./mappanel.js").Focus} */
+  const focusOn = ([panel, point]) => ({ panel, point, partners: partnersOf(data, panel, point, isShown) });
+
+  function deriveFocus() {
+    const { hover, pins: pinned } = state.get();
+    derived.pinned = pinned.map(focusOn);
+    derived.focus = hover ? focusOn(hover) : derived.pinned.at(-1) ?? null;
+  }
+
+  function deriveLooks() {
+    const { selection, query, colour } = state.get();
+    const partners = data.panels.map(() => new Set());
+    selection.forEach((points, panel) => points.forEach((i) => {
+      for (const o of partnersOf(data, panel, i, isShown)) if (data.sets[o.set].flags[o.edge] & BEYOND) partners[o.panel].add(o.point);
+    }));
+    const dimmed = Boolean(query) || selection.some((o) => o.length);
+    derived.looks = data.panels.map((_, p) => ({
+      linked: linkedPoints(data, p, isShown), colour: colours(data, p, colour, isShown), selected: new Set(selection[p]),
+      partners: partners[p], found: new Set(found[p]), dimmed,
+    }));
+  }
+
+  // ---- drawing: highlights at once, points with the next frame
+  const live = el("p", { class: "lm-spoken", "aria-live": "polite" });
+  const announce = debounce((/** @type {string} */ text) => { live.textContent = text; }, 150);
+  let frame = 0, flight = 0;
+  const redraw = () => {
+    frame = 0;
+    for (const panel of panels) {
+      panel.drawBase();
+      panel.drawOverlay();
+    }
+  };
+  const soon = () => { frame ||= requestAnimationFrame(redraw); };
+
+  function marks() {
+    deriveFocus();
+    for (const panel of panels) {
+      panel.setDerived(derived);
+      panel.drawOverlay();
+    }
+    const { focus } = derived;
+    stage.dataset.hovered = focus ? outward([focus.panel, focus.point]).join(":") : "";
+    stage.dataset.partners = focus ? focus.partners.map((o) => outward([o.panel, o.point]).join(":")).join(" ") : "";
+    announce(focus ? spoken(data, focus.panel, focus.point, focus.partners) : "");
+  }
+  function looks() {
+    deriveLooks();
+    for (const panel of panels) {
+      panel.setDerived(derived);
+      panel.restyle();
+    }
+    soon();
+  }
+  function controls() {
+    const { colour } = state.get();
+    colourKey.textContent = colour < 0 ? "" : `colours: the largest clusters of ${shown(data.panels[colour].name, 30)}`
+      + (data.panels.length > 1 ? "; elsewhere a point has the colour of its best partner there" : "");
+    bar.update(state.get(), found, shownPairs, allPairs);
+    pins.update(derived.pinned);
+  }
+
+  // ---- moving to a pair
+  /** @param {number} panel @param {number} point */
+  function around(panel, point) {
+    const { partners } = focusOn([panel, point]);
+    return panels.map((o, p) => {
+      const own = p === panel ? [point] : partners.filter((q) => q.panel === p).slice(0, 3).map((q) => q.point);
+      const d = data.panels[p], { width, height, k0 } = o.size();
+      const seen = boxOf(d.x, d.y, own.flatMap((i) => gridNeighbours(d.grid, d.x[i], d.y[i], 14)));
+      return seen && width ? placeOf(fitBox(seen, width, height, Math.min(width, height) / 5, k0 * 200), width, height, k0) : o.place();
+    });
+  }
+  /** @param {import("./view.js").Place[]} target */
+  function fly(target) {
+    cancelAnimationFrame(flight);
+    const from = state.get().views, begin = performance.now(), time = still.matches ? 0 : 280;
+    /** @param {number} now */
+    const step = (now) => {
+      const t = time ? Math.min(1, Math.max(0, (now - begin) / time)) : 1, ease = 1 - (1 - t) ** 3;
+      state.set({ views: target.map((to, p) => {
+        const { width, height, k0 } = panels[p].size();
+        if (t === 1 || !width) return to;
+        return placeOf(between(viewAt(from[p], width, height, k0), viewAt(to, width, height, k0), ease), width, height, k0);
+      }) }, "flight");
+      if (t < 1) flight = requestAnimationFrame(step);
+    };
+    step(begin + (time ? 0 : 1));
+  }
+
+  // ---- the page
+  const edges = meta.pairs.map((/** @type {any} */ m, /** @type {number} */ s) => ({ kept: data.sets[s].a.length, ...m }))
+    .filter((/** @type {any} */ m) => m.kept < m.total).map((/** @type {any} */ m) =>
+      `${shown(data.panels[m.left].name, 30)} and ${shown(data.panels[m.right].name, 30)}: ${grouped(m.kept)} of ${grouped(m.total)} pairs are in this page, the ${meta.limit} best partners of every feature.`);
+  const colourKey = el("li", {});
+  const legend = el("ul", { class: "lm-legend" },
+    el("li", {}, el("i", { class: "lm-key lm-full" }), "has a partner beyond chance"), el("li", {}, el("i", { class: "lm-key lm-hollow" }), "has none"),
+    el("li", {}, el("i", { class: "lm-key lm-mark" }), "this feature and its partners"),
+    el("li", {}, el("i", { class: "lm-key lm-dash" }), "dashed: both only read the same token"), colourKey);
+  const words = el("p", { class: "lm-words fg-text" }, "Near points of one map are alike. Distances, directions and places mean nothing between maps: only the links do. ",
+    "A feature is tested on its best partner, so other partners have no q. ", ...edges.map((/** @type {string} */ text) => `${text} `), ...(meta.notes ?? []).map((/** @type {string} */ text) => `${shown(text, 400)} `));
+  const help = el("p", { class: "lm-help", id: hint },
+    "Point at a feature, click to pin it, double-click to zoom to it and its partners, wheel zooms, drag moves, Shift and drag selects. ",
+    "Keys: arrows go to the next feature, Enter pins, z zooms to the pair, + and − zoom, 0 shows all, Escape clears.");
+  const grid = el("div", { class: "lm-panels" }, ...panels.map((o) => o.element));
+  stage.classList.add("lm");
+  stage.append(bar.element, grid, legend, pins.element, words, help, live);
+
+  // ---- one listener for all changes
+  const sendHover = debounce((/** @type {any} */ value) => host.set("hovered", value), 120);
+  const offState = state.on((doc, changed, origin) => {
+    const told = origin === "python";
+    if (changed.has("query")) found = findPoints(data, doc.query);
+    if (changed.has("min") || changed.has("hideSame")) shownPairs = countShown();
+    if (changed.has("views")) doc.views.forEach((place, p) => panels[p].setPlace(place));
+    if (changed.has("box")) panels.forEach((o) => o.setBoxMode(doc.box));
+    if (["query", "min", "hideSame", "selection", "colour"].some((key) => changed.has(/** @type {keyof MapState} */ (key)))) looks();
+    if (["hover", "pins", "min", "hideSame"].some((key) => changed.has(/** @type {keyof MapState} */ (key)))) marks();
+    if (changed.has("views")) soon();
+    if (changed.size > 1 || !(changed.has("hover") || changed.has("views"))) controls();
+    if (changed.has("selection")) {
+      const sizes = data.panels.map((p, i) => `${doc.selection[i].length} in ${shown(p.name, 30)}`).join(", ");
+      announce(doc.selection.some((o) => o.length) ? `Selected ${sizes}.` : "Nothing selected.");
+      stage.dataset.selected = doc.selection.map((o) => o.length).join(",");
+    }
+    if (changed.has("query")) announce(doc.query ? `Found ${found.reduce((sum, o) => sum + o.length, 0)}.` : "");
+    if (told) return;
+    if (changed.has("hover")) sendHover(doc.hover ? outward(doc.hover) : null);
+    if (changed.has("pins")) host.set("pinned", doc.pins.map(outward));
+    if (changed.has("selection")) {
+      host.set("selected", Object.fromEntries(doc.selection.map((o, p) => [data.panels[p].name, o.map((i) => data.panels[p].ids[i])])
+        .filter(([, ids]) => ids.length)));
+    }
+  });
+  const countShown = () => data.sets.reduce((sum, set) => {
+    for (let e = 0; e < set.score.length; e++) if (isShown(set, e)) sum++;
+    return sum;
+  }, 0);
+
+  const offHost = [
+    host.on("selected", (value) => state.set({ selection: selectionIn(value) }, "python")),
+    host.on("pinned", (value) => state.set({ pins: pinsIn(value) }, "python")),
+    host.on("hovered", (value) => {
+      const spot = value && inward(value);
+      if (!sameValue(spot, state.get().hover)) state.set({ hover: spot ?? null }, "python");
+    }),
+  ];
+
+  shownPairs = countShown();
+  deriveFocus();
+  looks();
+  marks();
+  controls();
+  const resize = () => {
+    let any = false;
+    for (const panel of panels) any = panel.measure() || any;
+    if (!any) return;
+    cancelAnimationFrame(frame);
+    redraw();
+    stage.dataset.painted ||= performance.now().toFixed(1);
+  };
+  const observer = new ResizeObserver(resize);
+  panels.forEach((o) => observer.observe(o.plot));
+  window.addEventListener("resize", resize);   // also when only the ratio of device pixels changes
+  const theme = new MutationObserver(() => {
+    for (const panel of panels) panel.restyle();
+    soon();
+  });
+  theme.observe(/** @type {Element} */ (stage.closest(".featgeom")), { attributes: true, attributeFilter: ["data-theme"] });
+
+  return () => {
+    offState();
+    offHost.forEach((off) => off());
+    observer.disconnect();
+    window.removeEventListener("resize", resize);
+    theme.disconnect();
+    cancelAnimationFrame(frame);
+    cancelAnimationFrame(flight);
+    for (const wait of [announce, sendHover]) wait.cancel();
+    bar.dispose();
+    panels.forEach((o) => o.dispose());
+  };
+}
+
+/**
+ * The colour of every point: that of its own cluster in the panel that gives the colours, that of its best partner there elsewhere,
+ * so that equal colours mean linked features. The eight largest clusters have colours of their own.
+ * @param {import("./mapdata.js").MapData} data
+ * @param {number} panel
+ * @param {number} source
+ * @param {(set: import("./mapdata.js").PairSet, edge: number) => boolean} isShown
+ * @returns {Uint8Array}
+ */
+export function colours(data, panel, source, isShown) {
+  const out = new Uint8Array(data.panels[panel].n), giver = data.panels[source];
+  if (!giver?.cluster) return out;
+  const sizes = giver.clusterLabels.map(() => 0);
+  for (const c of giver.cluster) if (c >= 0) sizes[c]++;
+  const rank = new Map(sizes.map((size, c) => ({ size, c })).sort((a, b) => b.size - a.size || a.c - b.c).slice(0, COLOURS - 1).map((o, r) => [o.c, r + 1]));
+  const own = Uint8Array.from(giver.cluster, (c) => rank.get(c) ?? 0);
+  if (panel === source) return own;
+  for (let i = 0; i < out.length; i++) {
+    const best = partnersOf(data, panel, i, isShown).find((o) => o.panel === source && data.sets[o.set].flags[o.edge] & BEYOND);
+    if (best) out[i] = own[best.point];
+  }
+  return out;
+}

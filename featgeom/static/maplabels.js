@@ -1,0 +1,117 @@
+// Labels of the linked map: what they say and where they stand.
+
+import { el, shown } from "./kit.js";
+import { MUTUAL, TOKEN_ONLY, WITHIN_BEYOND, tokensOf } from "./mapdata.js";
+
+/**
+ * A number as it is written in a table: ".87", "−.12", "1.00", a dash where there is none.
+ * @param {number} v
+ */
+export function short(v) {
+  if (!Number.isFinite(v)) return "–";
+  return (v < -0.005 ? "−" : "") + Math.abs(v).toFixed(2).replace(/^0/, "");
+}
+
+/**
+ * A q value; the page holds thousandths, rounded up.
+ * @param {number} q
+ */
+export function shortQ(q) {
+  if (!Number.isFinite(q)) return "–";
+  if (q <= 0.001) return "≤ .001";
+  return q < 0.1 ? q.toFixed(3).replace(/^0/, "") : short(q);
+}
+
+/** @param {number} n */
+export const grouped = (n) => n.toLocaleString("en");
+
+/**
+ * @param {import("./mapdata.js").MapData} data
+ * @param {number} panel
+ * @param {number} point
+ */
+export const nameOf = (data, panel, point) => `${shown(data.panels[panel].name, 40)} ${data.panels[panel].ids[point]}`;
+
+/**
+ * The head of every label: feature id and its top tokens.
+ * @param {import("./mapdata.js").MapData} data
+ * @param {number} panel
+ * @param {number} point
+ */
+export function title(data, panel, point) {
+  const tokens = tokensOf(data, panel, point).slice(0, 5);
+  return el("div", { class: "lm-title" }, el("b", { class: "fg-text" }, nameOf(data, panel, point)),
+    ...(tokens.length ? tokens.map((t) => el("span", { class: "lm-token fg-text" }, shown(t, 24))) : [el("span", { class: "fg-muted" }, "no tokens")]));
+}
+
+/**
+ * The evidence of one pair, as numbers with their names.
+ * @param {import("./mapdata.js").PairSet} set
+ * @param {number} e
+ */
+export function evidence(set, e) {
+  const only = set.flags[e] & TOKEN_ONLY;
+  /** @param {string} name @param {string} value */
+  const part = (name, value) => el("span", {}, el("i", {}, name), " ", el("b", {}, value));
+  return el("div", { class: "lm-evidence" }, part("score", short(set.score[e])), part("null", short(set.chance[e])),
+    Number.isFinite(set.q[e]) ? part("q", shortQ(set.q[e])) : null,
+    only ? el("span", { class: "lm-only" }, "same token only")
+      : part("within token", short(set.within[e]) + (Number.isFinite(set.within[e]) && !(set.flags[e] & WITHIN_BEYOND) ? " (chance)" : "")),
+    set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual", title: "each is the other's best partner" }, "mutual") : null);
+}
+
+/**
+ * One sentence for a screen reader.
+ * @param {import("./mapdata.js").MapData} data
+ * @param {number} panel
+ * @param {number} point
+ * @param {import("./mapdata.js").Partner[]} partners
+ */
+export function spoken(data, panel, point, partners) {
+  const own = `${nameOf(data, panel, point)}, ${tokensOf(data, panel, point).slice(0, 3).map((t) => shown(t, 24)).join(", ") || "no tokens"}`;
+  if (!partners.length) return `${own}; no partner shown.`;
+  const { panel: p, point: i, set: s, edge: e } = partners[0], set = data.sets[s];
+  const more = set.flags[e] & TOKEN_ONLY ? "same token only" : `within token ${short(set.within[e])}`;
+  const best = `${nameOf(data, p, i)}, ${tokensOf(data, p, i).slice(0, 3).map((t) => shown(t, 24)).join(", ")}`;
+  return `${own}; ${partners.length} partner${partners.length > 1 ? "s" : ""}, first ${best}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}.`;
+}
+
+/** @typedef {{x: number, y: number, w: number, h: number}} Rect */
+
+/**
+ * Put boxes near their anchors so that they stay inside, keep off each other and off the anchors. Greedy, in the given order;
+ * a box that finds no free place takes the one with the least overlap.
+ * @param {{x: number, y: number, w: number, h: number}[]} wanted anchor and size of each box
+ * @param {number} width
+ * @param {number} height
+ * @param {number} [gap] between anchor and box
+ * @returns {Rect[]}
+ */
+export function placeLabels(wanted, width, height, gap = 12) {
+  /** @type {Rect[]} */
+  const placed = [];
+  const keepOff = wanted.map((o) => ({ x: o.x - 7, y: o.y - 7, w: 14, h: 14 }));
+  for (const { x, y, w, h } of wanted) {
+    const spots = [[x + gap, y - h - gap], [x - w - gap, y - h - gap], [x + gap, y + gap], [x - w - gap, y + gap], [x - w / 2, y - h - gap - 6],
+      [x - w / 2, y + gap + 6], [x + gap + 6, y - h / 2], [x - w - gap - 6, y - h / 2], [width - w - 4, 4], [4, height - h - 4], [4, 4], [width - w - 4, height - h - 4]];
+    let best = placed[0], bestCost = Infinity;
+    for (const [sx, sy] of spots) {
+      const box = { x: Math.max(2, Math.min(width - w - 2, sx)), y: Math.max(2, Math.min(height - h - 2, sy)), w, h };
+      const moved = Math.hypot(box.x - sx, box.y - sy);
+      const cost = placed.reduce((sum, o) => sum + 4 * overlap(box, o), 0) + keepOff.reduce((sum, o) => sum + 20 * overlap(box, o), 0) + moved;
+      if (cost < bestCost) [best, bestCost] = [box, cost];
+      if (!cost) break;
+    }
+    placed.push(best);
+  }
+  return placed;
+}
+
+/**
+ * Area that two boxes share.
+ * @param {Rect} a
+ * @param {Rect} b
+ */
+export function overlap(a, b) {
+  return Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
+}
