@@ -1,9 +1,9 @@
 "End to end: a real JupyterLab with a real kernel; widgets are drawn, touched, and Python hears of it. No network."
 from contextlib import contextmanager
 from urllib.request import urlopen
-import os, re, signal, socket, subprocess, sys, time
+import os, re, socket, subprocess, sys, time
 
-import nbformat, pytest
+import nbformat, psutil, pytest
 
 TOKEN = 'featgeom-test'
 
@@ -22,7 +22,10 @@ def jupyterlab(folder):
                JUPYTERLAB_WORKSPACES_DIR=str(folder/'.jupyter'/'workspaces'), OMP_NUM_THREADS='1')
     command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--ip', '127.0.0.1', '--port', str(port),
                '--ServerApp.port_retries=0', f'--IdentityProvider.token={TOKEN}', '--LabApp.expose_app_in_browser=True',
-               '--LabApp.news_url=None', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate', *(['--allow-root'] if hasattr(os, 'geteuid') and os.geteuid() == 0 else [])]
+               *(['--allow-root'] if hasattr(os, 'geteuid') and os.geteuid() == 0 else [])]
+    quiet = folder/'.jupyter'/'settings'/'@jupyterlab'/'apputils-extension'/'notification.jupyterlab-settings'
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     log = folder/'jupyterlab.log'
     with open(log, 'w') as out:
         server = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
@@ -37,11 +40,14 @@ def jupyterlab(folder):
                     time.sleep(0.2)
             yield f'http://127.0.0.1:{port}'
         finally:
-            server.send_signal(signal.SIGTERM)   # it shuts its kernels down
-            try: server.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait(10)
+            family = [server, *psutil.Process(server.pid).children(recursive=True)] if server.poll() is None else [server]
+            server.terminate()                   # it shuts its kernels down
+            try: server.wait(10)
+            except subprocess.TimeoutExpired: pass
+            for process in family:
+                try: process.kill()
+                except psutil.NoSuchProcess: pass
+            server.wait(10)
 
 class Lab:
     "A notebook in JupyterLab, driven as a person would."
@@ -51,8 +57,11 @@ class Lab:
                                       metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')))
         nbformat.write(nb, folder/'test.ipynb')
         page.goto(f'{address}/lab/tree/test.ipynb?token={TOKEN}')
-        page.wait_for_selector('.jp-Notebook .jp-Cell', timeout=60_000)
-        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=60_000)
+        page.wait_for_selector('.jp-Notebook .jp-Cell')
+        self.wait_for_kernel()
+
+    def wait_for_kernel(self):
+        self.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
 
     def run_all(self):
         self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
@@ -116,3 +125,30 @@ def test_example_widget_lives_in_jupyterlab(lab):
     page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets[0].model.outputs.clear()")
     page.wait_for_selector('.featgeom', state='detached')
     assert page.evaluate('window.hit') is None and page.problems == []
+
+def test_the_page_form_outlives_the_kernel(lab):
+    lab = lab([BARS.replace('import numpy', "import os\nos.environ['FEATGEOM_DISPLAY'] = 'html'\nimport numpy")])
+    page = lab.page
+    lab.run_all()
+    def frame():
+        handle = page.wait_for_selector('.jp-OutputArea iframe[title=Bars]')
+        inside = handle.content_frame()
+        inside.wait_for_selector('.featgeom[data-state=ready]')
+        return handle, inside
+    handle, inside = frame()
+    content = 'o.contentDocument.getElementById("featgeom").getBoundingClientRect().height'
+    page.wait_for_function(f'(o) => o.clientHeight === Math.ceil({content})', arg=handle)
+    page.evaluate("""async () => {
+        const { commands, shell } = window.jupyterapp;
+        await commands.execute("docmanager:save");
+        await shell.currentWidget.sessionContext.shutdown();
+    }""")
+    page.reload()
+    handle, inside = frame()
+    inside.click('.fg-bar >> nth=1')
+    assert inside.inner_text('p.fg-text') == 'b: 2'
+    assert inside.locator('text=Ask Python').is_disabled()
+    page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' })")
+    inside.wait_for_selector('.featgeom[data-theme=dark]')
+    assert inside.evaluate('window.hit') is None and page.problems == []
+    lab.wait_for_kernel()   # the new one, so that it is not ended while it starts
