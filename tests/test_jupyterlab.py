@@ -81,7 +81,7 @@ def lab(browser, tmp_path):
     "Open a notebook with these cells in JupyterLab: `lab([source, ...])`."
     asked = []
     with jupyterlab(tmp_path) as address:
-        context = browser.new_context(viewport=dict(width=1400, height=1000))
+        context = browser.new_context(viewport=dict(width=1400, height=1800))
         context.set_default_timeout(60_000)
         def guard(route):
             if route.request.url.startswith(address): return route.fallback()
@@ -152,3 +152,91 @@ def test_the_page_form_outlives_the_kernel(lab):
     inside.wait_for_selector('.featgeom[data-theme=dark]')
     assert inside.evaluate('window.hit') is None and page.problems == []
     lab.wait_for_kernel()   # the new one, so that it is not ended while it starts
+
+MAP = '''
+import numpy as np
+from featgeom.embedding import LinkedMap, Panel
+from featgeom.matching import Pairs
+grid = np.stack(np.meshgrid(np.arange(5.), np.arange(5.)), -1).reshape(-1, 2)
+label = lambda name: [f'{name}{i}' for i in range(24)] + ['</script><img src=x onerror=window.hit=1>']
+a, b = Panel('A', grid, label('a'), ids=100 + np.arange(25)), Panel('B', grid[::-1], label('b'), ids=200 + np.arange(25))
+rows = sorted([(100 + i, 200 + i, .9) for i in range(25)] + [(100, 207, .5), (103, 200, .4)], key=lambda o: (o[0], -o[2]))
+x, y, score = (np.array(o) for o in zip(*rows))
+one, yes = np.ones(len(x)), np.ones(len(x), bool)
+pairs = Pairs(a=x, b=y, score=score, support=50*one, null=.2*one, p=.01*one, q=.01*one, within=.3*one, within_p=.01*one,
+              token_only=~yes, mutual=score > .8, from_a=yes, from_b=yes, of_a=yes, meta=dict(metric='correlation'))
+w = LinkedMap([a, b], pairs)
+w
+'''
+
+class Map:
+    "The two panels of `MAP` in a page: 5 x 5 points with a known place each."
+    def __init__(self, page):
+        self.page = page
+        page.wait_for_selector('.featgeom[data-state=ready] [data-painted]')
+
+    def place(self, panel, i):
+        "Where point `i` of a panel is on the screen."
+        col, row = (i % 5, i // 5) if panel == 0 else ((24 - i) % 5, (24 - i) // 5)
+        left, top, view = self.page.eval_on_selector_all('.lm-plot', """(plots, panel) => {
+            const plot = plots[panel], box = plot.getBoundingClientRect();
+            return [box.left + plot.clientLeft, box.top + plot.clientTop, plot.dataset.view.split(",").map(Number)];
+        }""", panel)
+        k, tx, ty = view
+        return left + col/4*65535*k + tx, top + (4 - row)/4*65535*k + ty
+
+    def mark(self, panel, i):
+        "The colour of the overlay at a point: red, green, blue, opacity."
+        x, y = self.place(panel, i)
+        return self.page.eval_on_selector_all('.lm-over', """(canvases, [panel, x, y]) => {
+            const canvas = canvases[panel], box = canvas.getBoundingClientRect(), scale = canvas.width / box.width;
+            return [...canvas.getContext("2d").getImageData((x - box.left) * scale, (y - box.top) * scale, 1, 1).data];
+        }""", [panel, x, y])
+
+    def hover(self, panel, i): self.page.mouse.move(*self.place(panel, i))
+
+    def wait(self, name, value):
+        self.page.wait_for_function('([name, value]) => document.querySelector(".lm").dataset[name] === value', arg=[name, value])
+
+def yellow(rgba): return rgba[3] > 200 and rgba[0] > 200 and rgba[1] > 180 and rgba[2] < 120
+
+def eventually(ask, wanted):
+    "What the page tells Python takes a moment: ask until it is there."
+    for _ in range(50):
+        said = ask()
+        if said == wanted: return
+        time.sleep(0.1)
+    assert said == wanted
+
+def test_linked_map_lives_in_jupyterlab(lab):
+    lab = lab([MAP, 'print(w.selected)', 'print(w.hovered, w.pinned)', "w.selected = {'B': [201]}; w.pinned = [['B', 200]]"])
+    page = lab.page
+    lab.run_all()
+    page.wait_for_selector('.featgeom[data-state=ready]')
+    lab.wait_for_kernel()
+    m = Map(page)
+    page.mouse.move(5, 5)
+    m.wait('hovered', 'B:200')                                            # the last cell pinned it from Python
+    m.wait('selected', '0,1')
+    lab.ask(2)
+    m.hover(0, 0)
+    m.wait('hovered', 'A:100')
+    assert page.get_attribute('.lm', 'data-partners') == 'B:200 B:207'   # one feature, two partners
+    assert yellow(m.mark(0, 0)) and yellow(m.mark(1, 0)) and yellow(m.mark(1, 7)) and not yellow(m.mark(1, 12))
+    eventually(lambda: lab.ask(2), "['A', 100] [['B', 200]]\n")
+    m.hover(1, 0)
+    m.wait('hovered', 'B:200')
+    assert page.get_attribute('.lm', 'data-partners') == 'A:100 A:103'   # and back: many to many
+    page.mouse.click(*m.place(0, 24))
+    eventually(lambda: lab.ask(2), "['A', 124] [['B', 200], ['A', 124]]\n")
+    (x0, y0), (x1, y1) = m.place(0, 0), m.place(0, 6)
+    page.keyboard.down('Shift')
+    page.mouse.move(x0 - 12, y0 + 12)
+    page.mouse.down()
+    page.mouse.move((x0 + x1)/2, (y0 + y1)/2)
+    page.mouse.move(x1 + 12, y1 - 12)
+    page.mouse.up()
+    page.keyboard.up('Shift')
+    m.wait('selected', '4,0')
+    eventually(lambda: lab.ask(1), "{'A': [100, 101, 105, 106]}\n")
+    assert page.evaluate('window.hit') is None and page.problems == []
