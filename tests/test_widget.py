@@ -367,6 +367,20 @@ def test_a_frame_follows_a_notebook_that_changes_its_theme(tmp_path, offline_pag
     page.evaluate('document.body.setAttribute("data-jp-theme-light", "false")')
     frame.wait_for_selector(f'{READY}[data-theme=dark]')
 
+def test_an_exported_notebook_still_draws(tmp_path, offline_page, monkeypatch):
+    nbformat, nbconvert = pytest.importorskip('nbformat.v4'), pytest.importorskip('nbconvert')
+    monkeypatch.setenv('FEATGEOM_DISPLAY', 'html')
+    output = nbformat.new_output('execute_result', bars(HOSTILE[:3])._repr_mimebundle_()[0], execution_count=1)
+    notebook = nbformat.new_notebook(cells=[nbformat.new_code_cell('w', outputs=[output], execution_count=1)])
+    html = nbconvert.HTMLExporter().from_notebook_node(notebook)[0]
+    path = tmp_path/'notebook.html'
+    path.write_text(re.sub(r'<script[^>]*\bsrc="https:[^>]*>\s*</script>', '', html), encoding='utf-8')   # what its own template fetches
+    page = offline_page(path)
+    frame = page.wait_for_selector('iframe[title=Bars]').content_frame()
+    frame.wait_for_selector(READY)
+    frame.click('.fg-bar >> nth=0')
+    assert frame.inner_text('p.fg-text') == f'{HOSTILE[0]}: 1' and page.evaluate('window.hit') is None
+
 @pytest.mark.parametrize('damage, says', [(lambda t: re.sub(r'(id="payload">[^<]{40})[^<]', r'\1A' if t[t.index('id="payload">')+52] != 'A' else r'\1B', t), 'does not unzip'),
                                           (lambda t: re.sub(r'(id="payload">[^<]{40})[^<]*', r'\1', t), 'damaged'),
                                           (lambda t: re.sub(r'(id="payload">)[^<]*', r'\1', t), 'damaged'),
