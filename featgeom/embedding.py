@@ -265,26 +265,36 @@ def _planes(values, width):
     values = np.ascontiguousarray(values, dtype=f'<u{width}')
     return np.ascontiguousarray(values.view(np.uint8).reshape(-1, width).T)
 
-def _thousandths(values, up=False):
-    "Numbers between -32 and 32 as thousandths plus 32768, NaN as 0; `up` rounds up, so that a q is never flattered."
-    values = np.asarray(values, np.float64)*1000
-    whole = np.ceil(values - 1e-6) if up else np.rint(values)
-    return _planes(np.where(np.isnan(values), 0, np.clip(np.nan_to_num(whole) + 32768, 1, 65535)), 2)
+def _hundredths(values, what):
+    "Numbers from -1 to 1 as hundredths plus 101 in one byte, NaN as 0."
+    values = np.asarray(values, np.float64)
+    if np.any(np.abs(values) > 1.001): raise FeatgeomError(f'A {what} of {np.nanmax(np.abs(values)):.3g}', 'Numbers from -1 to 1', 'Use a correlation, a cosine or a share')
+    return np.where(np.isnan(values), 0, np.rint(np.nan_to_num(values)*100).clip(-100, 100) + 101).astype(np.uint8)
+
+def _thousandths(q):
+    "Numbers from 0 to 1 as thousandths plus 1, rounded up so that a q is never flattered; NaN as 0."
+    q = np.asarray(q, np.float64)
+    return _planes(np.where(np.isnan(q), 0, np.ceil(np.nan_to_num(q)*1000 - 1e-6).clip(0, 1000) + 1), 2)
 
 def _quantise(xy):
     "Places as 0..65535 of the larger side, y growing downwards as on screen."
     xy = np.asarray(xy, np.float64)*[1, -1]
     if not len(xy): return np.zeros((0, 2), np.uint16)
     low, high = xy.min(0), xy.max(0)
-    return np.rint((xy - low)*(65535/max((high - low).max(), np.finfo(float).tiny))).clip(0, 65535).astype(np.uint16)
+    return np.rint((xy - low)*(65535/((high - low).max() or 1.))).astype(np.uint16)
 
-def _best_of(feature, score, count):
-    "Which rows are among the `count` best of their feature; of equal scores the earlier row is better."
-    order = np.lexsort((np.arange(len(score)), -score, feature))
-    start = np.flatnonzero(np.r_[True, np.diff(feature[order]) != 0]) if len(order) else np.zeros(0, int)
-    rank = np.empty(len(order), int)
-    rank[order] = np.arange(len(order)) - np.repeat(start, np.diff(np.r_[start, len(order)]))
-    return rank < count
+def _keep(a, b, score, limit):
+    "Which pairs go into a page: the best of every feature, then the strongest whose ends both have fewer than `limit`."
+    keep, degree = np.zeros(len(a), bool), (Counter(), Counter())
+    order = np.argsort(-score, kind='stable').tolist()
+    for best in (True, False):
+        for i, x, y in zip(order, a[order].tolist(), b[order].tolist()):
+            few = min if best else max   # first: one end has no partner yet; then: both have room
+            if keep[i] or few(degree[0][x], degree[1][y]) >= (1 if best else limit): continue
+            keep[i] = True
+            degree[0][x] += 1
+            degree[1][y] += 1
+    return keep
 
 # %% ../nbs/10_embedding.ipynb #5f8de110
 _ALPHA = 0.05
@@ -301,12 +311,12 @@ def _pair_arrays(pairs, left, right, partners):
     score = np.asarray(pairs.score, np.float64)
     drawn = (a >= 0) & (b >= 0)
     rows = np.flatnonzero(drawn)
-    rows = rows[_best_of(a[rows], score[rows], partners) | _best_of(b[rows], score[rows], partners)]
+    rows = rows[_keep(a[rows], b[rows], score[rows], partners)]
     rows = rows[np.lexsort((rows, -score[rows], a[rows]))]
     field = lambda name: np.asarray(getattr(pairs, name))[rows]
-    arrays = dict(degree=np.bincount(a[rows], minlength=len(left.ids)).astype(np.uint16), b=_planes(b[rows], 4), support=_planes(np.nan_to_num(field('support')).astype(np.int64), 4),
-                  score=_thousandths(field('score')), null=_thousandths(field('null')), q=_thousandths(field('q'), up=True),
-                  within=_thousandths(field('within')), flags=_flags(pairs)[rows])
+    arrays = dict(degree=np.bincount(a[rows], minlength=len(left.ids)).astype(np.uint16), b=_planes(b[rows], 4),
+                  score=_hundredths(field('score'), 'score'), null=_hundredths(field('null'), 'null'), q=_thousandths(field('q')),
+                  within=_hundredths(field('within'), 'within-token score'), flags=_flags(pairs)[rows])
     return arrays, dict(total=len(a), kept=len(rows), off_map=int((~drawn).sum()), metric=str(pairs.meta.get('metric', 'score')),
                         tested=bool(len(a) == 0 or np.isfinite(pairs.null).any()))
 
@@ -342,7 +352,7 @@ class LinkedMap(Widget):
     def __init__(self,
         panels,           # two or more `Panel`, with different names
         pairs=None,       # `Pairs` of two panels (a: first, b: second), or {(i, j): Pairs} by panel number
-        partners: int=3,  # best partners of each feature to keep, each way
+        partners: int=3,  # partners of a feature to keep; its best one always stays
     ):
         self.panels = list(panels)
         names = [p.name for p in self.panels]

@@ -101,7 +101,7 @@ export async function mount(stage, host) {
   /** @param {import("./mapdata.js").PairSet} set @param {number} e */
   const isShown = (set, e) => {
     const { min, hideSame } = state.get();
-    return (min <= 0 || set.score[e] >= min - 5e-7) && !(hideSame && set.flags[e] & TOKEN_ONLY);
+    return (min <= 0 || set.score[e] >= min - 1e-6) && !(hideSame && set.flags[e] & TOKEN_ONLY);
   };
   /** @param {Spot} spot @returns {import("./mappanel.js").Focus} */
   const focusOn = ([panel, point]) => ({ panel, point, partners: partnersOf(data, panel, point, isShown) });
@@ -194,9 +194,8 @@ export async function mount(stage, host) {
   }
 
   // ---- the page
-  const edges = meta.pairs.map((/** @type {any} */ m, /** @type {number} */ s) => ({ kept: data.sets[s].a.length, ...m }))
-    .filter((/** @type {any} */ m) => m.kept < m.total).map((/** @type {any} */ m) =>
-      `${shown(data.panels[m.left].name, 30)} and ${shown(data.panels[m.right].name, 30)}: ${grouped(m.kept)} of ${grouped(m.total)} pairs are in this page, the ${meta.limit} best partners of every feature.`);
+  const edges = meta.pairs.filter((/** @type {any} */ m) => m.kept < m.total).map((/** @type {any} */ m) =>
+      `${shown(data.panels[m.left].name, 30)} and ${shown(data.panels[m.right].name, 30)}: ${grouped(m.kept)} of ${grouped(m.total)} pairs are in this page, the best partner of every feature and then the strongest pairs whose ends have fewer than ${m.limit}.`);
   const colourKey = el("li", {});
   const legend = el("ul", { class: "lm-legend" },
     el("li", {}, el("i", { class: "lm-key lm-full" }), "has a partner beyond chance"), el("li", {}, el("i", { class: "lm-key lm-hollow" }), "has none"),

@@ -29,7 +29,6 @@ import { buildGrid } from "./grid.js";
  * @property {Float32Array} chance the null of each pair
  * @property {Float32Array} q NaN where the pair was not tested
  * @property {Float32Array} within NaN where a side has no variance left
- * @property {Uint32Array} support co-firings
  * @property {Uint8Array} flags TOKEN_ONLY | MUTUAL | BEYOND | WITHIN_BEYOND
  * @property {string} metric
  * @property {number} total pairs before the page's limit
@@ -56,11 +55,19 @@ export function fromPlanes(bytes, width) {
 }
 
 /**
- * Thousandths, shifted by 32768 so that they are whole and positive; 0 stands for NaN.
+ * Hundredths of numbers from -1 to 1, shifted by 101; 0 stands for NaN.
+ * @param {Uint8Array} bytes
+ */
+export function fromHundredths(bytes) {
+  return Float32Array.from(bytes, (v) => (v ? (v - 101) / 100 : NaN));
+}
+
+/**
+ * Thousandths of numbers from 0 to 1, shifted by 1; 0 stands for NaN.
  * @param {Uint8Array} bytes
  */
 export function fromThousandths(bytes) {
-  return Float32Array.from(fromPlanes(bytes, 2), (v) => (v ? (v - 32768) / 1000 : NaN));
+  return Float32Array.from(fromPlanes(bytes, 2), (v) => (v ? (v - 1) / 1000 : NaN));
 }
 
 /**
@@ -115,8 +122,8 @@ export function readMap(arrays, meta) {
     const b = fromPlanes(arrays[`b${s}`], 4), a = new Uint32Array(b.length), degree = arrays[`degree${s}`];
     for (let i = 0, e = 0; i < degree.length; i++) for (let d = 0; d < degree[i]; d++) a[e++] = i;
     return {
-      left: m.left, right: m.right, a, b, score: fromThousandths(arrays[`score${s}`]), chance: fromThousandths(arrays[`null${s}`]),
-      q: fromThousandths(arrays[`q${s}`]), within: fromThousandths(arrays[`within${s}`]), support: fromPlanes(arrays[`support${s}`], 4),
+      left: m.left, right: m.right, a, b, score: fromHundredths(arrays[`score${s}`]), chance: fromHundredths(arrays[`null${s}`]),
+      q: fromThousandths(arrays[`q${s}`]), within: fromHundredths(arrays[`within${s}`]),
       flags: arrays[`flags${s}`], metric: m.metric, total: m.total,
     };
   });

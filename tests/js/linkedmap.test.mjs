@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { between, boxOf, fitBox, keepInside, zoomAt } from "../../featgeom/static/view.js";
 import { createState, sameValue } from "../../featgeom/static/state.js";
 import { makeStamp, splat } from "../../featgeom/static/splat.js";
-import { BEYOND, bothWays, findPoints, fromPlanes, fromThousandths, linkedPoints, partnersOf, readMap, tokensOf } from "../../featgeom/static/mapdata.js";
+import { BEYOND, bothWays, findPoints, fromHundredths, fromPlanes, fromThousandths, linkedPoints, partnersOf, readMap, tokensOf } from "../../featgeom/static/mapdata.js";
 
 const planes = (values, width) =>
   Uint8Array.from(Array.from({ length: width }, (_, p) => values.map((v) => (v >>> (8 * p)) & 255)).flat());
-const thousandths = (values) => planes(values.map((v) => (Number.isNaN(v) ? 0 : Math.round(v * 1000) + 32768)), 2);
+const thousandths = (values) => planes(values.map((v) => (Number.isNaN(v) ? 0 : Math.round(v * 1000) + 1)), 2);
+const hundredths = (values) => Uint8Array.from(values, (v) => (Number.isNaN(v) ? 0 : Math.round(v * 100) + 101));
 
 /** Two panels of three and two points; edges 0-0 .9, 0-1 .5, 2-1 .7 (beyond chance: the first and the last). */
 function tiny() {
@@ -24,16 +25,16 @@ function tiny() {
     arrays[`token${i}`] = planes(p.tokens.flat(), 4);
   });
   Object.assign(arrays, {
-    degree0: Uint16Array.of(2, 0, 1), b0: planes([0, 1, 1], 4), score0: thousandths([0.9, 0.5, 0.7]), null0: thousandths([0.2, 0.2, 0.3]),
-    q0: thousandths([0.001, NaN, 0.04]), within0: thousandths([0.8, NaN, -0.1]), support0: planes([10, 20, 70000], 4), flags0: Uint8Array.of(BEYOND, 0, BEYOND | 1),
+    degree0: Uint16Array.of(2, 0, 1), b0: planes([0, 1, 1], 4), score0: hundredths([0.9, 0.5, 0.7]), null0: hundredths([0.2, 0.2, 0.3]),
+    q0: thousandths([0.001, NaN, 0.04]), within0: hundredths([0.8, NaN, -0.1]), flags0: Uint8Array.of(BEYOND, 0, BEYOND | 1),
   });
   return readMap(arrays, { panels, pairs: [{ left: 0, right: 1, metric: "correlation", total: 3 }], vocabulary });
 }
 
-test("byte planes and thousandths come back exactly, NaN too", () => {
+test("byte planes, hundredths and thousandths come back exactly, NaN too", () => {
   assert.deepEqual([...fromPlanes(planes([0, 255, 256, 70000, 4294967295], 4), 4)], [0, 255, 256, 70000, 4294967295]);
-  const back = fromThousandths(thousandths([-1, -0.001, 0, 0.123, 1, NaN]));
-  assert.deepEqual([...back].map((v) => Math.fround(v)), [-1, -0.001, 0, 0.123, 1, NaN].map(Math.fround));
+  assert.deepEqual([...fromHundredths(hundredths([-1, -0.01, 0, 0.12, 1, NaN]))], [-1, -0.01, 0, 0.12, 1, NaN].map(Math.fround));
+  assert.deepEqual([...fromThousandths(thousandths([0, 0.001, 0.123, 1, NaN]))], [0, 0.001, 0.123, 1, NaN].map(Math.fround));
 });
 
 test("each edge is stored once and found from both ends, best first", () => {

@@ -1,0 +1,281 @@
+"Embedding: scores against scikit-learn and a naive count, seeds, bad input, clusters, and what goes into a linked map's page."
+from types import SimpleNamespace
+import subprocess, sys, xml.etree.ElementTree as ET
+
+import numpy as np, pytest
+from sklearn.manifold import trustworthiness
+
+from featgeom.core import FeatgeomError
+from featgeom.embedding import Clusters, Embedding, LinkedMap, Panel, clusters, embed, quality
+from featgeom.embedding import _flags, _keep, _linked, _quantise
+from featgeom.widget import bundle, unpack
+
+pytestmark = pytest.mark.filterwarnings('ignore:n_jobs', 'ignore:Spectral', 'ignore:.*disconnected')
+
+def blobs(n, d=20, groups=6, seed=0):
+    rng = np.random.default_rng(seed)
+    which = rng.integers(0, groups, n)
+    return rng.normal(size=(groups, d))[which] + .4*rng.normal(size=(n, d)), which
+
+def make_pairs(a, b, score, **more):
+    "Pairs with the fields that a map reads; q beyond chance unless told otherwise."
+    m = len(a)
+    base = dict(a=np.asarray(a, np.int32), b=np.asarray(b, np.int32), score=np.asarray(score, float), support=np.full(m, 50.), null=np.full(m, .1),
+                p=np.full(m, .01), q=np.full(m, .01), within=np.full(m, .3), within_p=np.full(m, .01), token_only=np.zeros(m, bool),
+                mutual=np.zeros(m, bool), from_a=np.ones(m, bool), from_b=np.zeros(m, bool), meta=dict(metric='correlation'))
+    return SimpleNamespace(**base | {k: np.asarray(v) for k, v in more.items()})
+
+# ---- quality
+
+@pytest.mark.parametrize('n, k', [(120, 5), (300, 15), (40, 12)])
+def test_trustworthiness_is_scikit_learns(n, k):
+    x, _ = blobs(n)
+    xy = np.random.default_rng(1).normal(size=(n, 2)) + x[:, :2]
+    got = quality(x, xy, k=k)
+    assert got.n_scored == n and got.k == k
+    assert got.trustworthiness == pytest.approx(trustworthiness(x, xy, n_neighbors=k, metric='cosine'), abs=1e-12)
+    unit = x/np.linalg.norm(x, axis=1, keepdims=True)   # continuity is trustworthiness with the sides exchanged; equal ranks by chord and cosine
+    assert got.continuity == pytest.approx(trustworthiness(xy, unit, n_neighbors=k), abs=1e-12)
+
+def test_recall_is_a_naive_count():
+    x, _ = blobs(80)
+    xy = x[:, :2]
+    unit = x/np.linalg.norm(x, axis=1, keepdims=True)
+    kept = 0
+    for i in range(80):
+        near = [set(sorted((j for j in range(80) if j != i), key=lambda j: d[j])[:7]) for d in (-unit @ unit[i], ((xy - xy[i])**2).sum(1))]
+        kept += len(near[0] & near[1])
+    got = quality(x, xy, k=7)
+    assert got.knn_recall == kept/(80*7) and got.chance_recall == 7/79
+
+def test_a_sample_estimates_the_whole_and_is_seeded():
+    x, _ = blobs(1500)
+    xy = x[:, :2]
+    whole, part, again, other = (quality(x, xy, sample=s, seed=seed) for s, seed in ((1500, 0), (400, 0), (400, 0), (400, 1)))
+    assert part == again and part.n_scored == 400 and part != other
+    assert abs(part.trustworthiness - whole.trustworthiness) < .02 and abs(part.knn_recall - whole.knn_recall) < .02
+
+def test_a_random_picture_scores_as_chance():
+    x, _ = blobs(800)
+    got = quality(x, np.random.default_rng(5).normal(size=(800, 2)))
+    assert abs(got.trustworthiness - .5) < .03 and abs(got.continuity - .5) < .03 and abs(got.knn_recall - got.chance_recall) < .01
+
+def test_memory_stays_far_below_the_square():
+    code = ('import numpy as np, resource\nfrom featgeom.embedding import quality\nrng = np.random.default_rng(0)\n'
+            'x = rng.normal(size=(16384, 16)).astype(np.float32); quality(x, x[:, :2], sample=128)\n'
+            'before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nquality(x, x[:, :2], sample=512)\n'
+            'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, before)')
+    if sys.platform != 'linux': pytest.skip('ru_maxrss is in kB on Linux only')
+    more, before = map(int, subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split())
+    assert more < 50_000 and before < 1_000_000   # kB; all ranks at once would take gigabytes
+
+# ---- embed
+
+@pytest.mark.parametrize('method', ['umap', 'pca'])
+def test_seed_means_one_picture_and_global_randomness_is_left_alone(method):
+    x, _ = blobs(90)
+    np.random.seed(3)
+    state = np.random.get_state()[1].copy()
+    one, two = embed(x, method), embed(x, method)
+    assert np.array_equal(one.xy, two.xy) and np.array_equal(np.random.get_state()[1], state)
+    assert one.xy.dtype == np.float32 and one.xy.shape == (90, 2) and one.kept.all() and one.n == 90
+
+def test_length_of_a_row_does_not_matter():
+    x, _ = blobs(60)
+    long = x*np.random.default_rng(0).uniform(.1, 9, (60, 1))
+    assert np.allclose(embed(x, 'pca').xy, embed(long, 'pca').xy, atol=1e-5)
+
+def test_pca_is_scikit_learns_up_to_sign():
+    from sklearn.decomposition import PCA
+    x, _ = blobs(70)
+    unit = x/np.linalg.norm(x, axis=1, keepdims=True)
+    model = PCA(2).fit(unit)
+    got = embed(x, 'pca')
+    assert np.allclose(np.abs(got.xy), np.abs(model.transform(unit)), atol=1e-5)
+    assert got.params['explained'] == pytest.approx(model.explained_variance_ratio_.sum())
+    assert (got.xy[np.abs(got.xy).argmax(0), [0, 1]] > 0).all()
+
+def test_umap_keeps_groups_and_says_so():
+    x, which = blobs(200)
+    got = embed(x)
+    centre = np.array([got.xy[which == c].mean(0) for c in range(6)])
+    assert (((got.xy[:, None] - centre)**2).sum(2).argmin(1) == which).mean() > .95
+    assert got.trustworthiness > .85
+    assert 'UMAP of 200 features, seed 0; trustworthiness 0.' in got.note and 'by chance' in got.note
+
+def test_rows_without_direction_and_unwanted_rows_are_left_out_and_counted():
+    x, _ = blobs(50)
+    x[[4, 9]] = 0
+    keep = np.ones(50, bool)
+    keep[[0, 9]] = False
+    got = embed(x, 'pca', keep=keep)
+    assert (got.n, got.n_excluded) == (47, 1)
+    assert np.flatnonzero(~got.kept).tolist() == [0, 4, 9] and np.isnan(got.xy[~got.kept]).all() and np.isfinite(got.xy[got.kept]).all()
+
+def test_torch_weights_come_as_they_are():
+    torch = pytest.importorskip('torch')
+    x, _ = blobs(40)
+    weight = torch.nn.Parameter(torch.tensor(x, dtype=torch.bfloat16))
+    assert embed(weight, 'pca').n == 40
+
+@pytest.mark.parametrize('args, says', [
+    (dict(vectors=np.zeros((30, 4))), '0 rows with a direction'), (dict(vectors=np.ones((5, 4))), "method='pca'"),
+    (dict(vectors=np.ones((2, 4)), method='pca'), 'Embed more'), (dict(vectors=np.ones(9)), 'table of numbers'),
+    (dict(vectors=np.array([['a', 'b']]*20)), 'table of numbers'), (dict(vectors=np.ones((30, 4)), method='tsne'), "'umap' or 'pca'"),
+    (dict(vectors=np.full((30, 4), np.inf)), 'NaN or Inf in 30 of 30 rows'), (dict(vectors=np.ones((30, 4)), seed=None), 'seed=None'),
+    (dict(vectors=np.ones((30, 4)), keep=np.ones(30)), '(30,) bool'), (dict(vectors=np.ones((30, 4)), keep=np.ones(9, bool)), '(30,) bool')])
+def test_embed_refuses(args, says):
+    with pytest.raises(FeatgeomError) as e: embed(**args)
+    assert says in str(e.value)
+
+@pytest.mark.parametrize('x, method', [(np.ones((30, 4)), 'pca'), (np.eye(3), 'pca'), (np.random.default_rng(0).normal(size=(20, 1)), 'pca'),
+                                       (np.ones((30, 4)), 'umap'), (np.random.default_rng(0).normal(size=(17, 3)), 'umap')])
+def test_small_and_degenerate_inputs_give_finite_pictures(x, method):
+    got = embed(x, method)
+    assert np.isfinite(got.xy).all() and np.isfinite([got.trustworthiness, got.knn_recall]).all()
+
+def test_a_saved_picture_comes_back_and_others_are_refused(tmp_path):
+    x, _ = blobs(40)
+    x[3] = 0
+    got = embed(x, 'pca')
+    back = Embedding.load(got.save(tmp_path/'map.safetensors'))
+    assert np.array_equal(back.xy, got.xy, equal_nan=True) and np.array_equal(back.kept, got.kept)
+    assert back.note == got.note and back.params == got.params
+    raw = (tmp_path/'map.safetensors').read_bytes()
+    for name, data in (('cut', raw[:-9]), ('junk', b'not this'), ('empty', b''), ('kind', raw.replace(b'embedding', b'embeddong'))):
+        (tmp_path/name).write_bytes(data)
+        with pytest.raises(FeatgeomError): Embedding.load(tmp_path/name)
+    with pytest.raises(FeatgeomError, match='no such file'): Embedding.load(tmp_path/'missing')
+
+# ---- clusters
+
+def test_clusters_find_islands_and_name_them_by_their_tokens():
+    rng = np.random.default_rng(0)
+    which = rng.permutation(np.repeat([0, 1, 2], [80, 50, 30]))
+    xy = np.array([[0, 0], [10, 0], [0, 10]])[which] + .3*rng.normal(size=(160, 2))
+    own = ['apple', 'dog', 'king']
+    labels = [f'the {own[c]}' for c in which]                    # "the" is everywhere and tells nothing
+    got = clusters(xy, labels, words=1)
+    assert isinstance(got, Clusters) and got.labels == ('apple', 'dog', 'king')     # larger first
+    assert got.sizes.tolist() == [(got.ids == c).sum() for c in range(3)]
+    assert (got.ids[got.ids >= 0] == which[got.ids >= 0]).all() and got.n_noise == (got.ids < 0).sum()
+    assert clusters(xy, [o.split() for o in labels], words=1).labels == got.labels  # lists of tokens do as well
+
+def test_no_islands_no_points_and_empty_labels():
+    spread = clusters(np.random.default_rng(0).uniform(size=(30, 2)), ['']*30, min_size=25)
+    assert set(spread.labels) <= {''} and spread.n == 30
+    assert clusters(np.zeros((0, 2)), []).labels == () and clusters(np.zeros((3, 2)), ['a']*3).ids.tolist() == [-1]*3
+    with pytest.raises(FeatgeomError): clusters(np.zeros((3, 2)), ['a'])
+
+# ---- what goes into the page
+
+def panel(name, n, seed=0, **more):
+    rng = np.random.default_rng(seed)
+    return Panel(name, rng.normal(size=(n, 2)), **dict(labels=[f'w{i%7} x{i}' for i in range(n)]) | more)
+
+def from_planes(v): return (v.astype(np.int64).T @ 256**np.arange(len(v))).astype(int)
+
+def test_the_payload_holds_what_was_given():
+    left, right = panel('A', 30, ids=np.arange(30)*3, fires=np.arange(30)*1000), panel('B', 20, 1, cluster=np.arange(20) % 3 - 1, cluster_labels=('p', 'q'), note='hello')
+    a, b = [0, 0, 3, 87], [1, 2, 19, 0]
+    part = make_pairs(a, b, [.9, .5, -.25, .333], q=[.0005, np.nan, .9, .0121], within=[.8, np.nan, -1, .004], token_only=[False, True, False, False],
+                      mutual=[True, False, False, True], null=[.1, .2, .3, .25])
+    w = LinkedMap([left, right], part)
+    arrays, meta = unpack(w.payload)
+    assert np.cumsum(from_planes(arrays['id0'])).tolist() == left.ids.tolist()
+    assert from_planes(arrays['fires0']).tolist() == left.fires.tolist() and 'fires1' not in arrays
+    assert arrays['cluster1'].tolist() == right.cluster.tolist() and meta['panels'][1]['cluster_labels'] == ['p', 'q'] and meta['panels'][1]['note'] == 'hello'
+    tokens = [meta['vocabulary'][t] for t in from_planes(arrays['token0'])]
+    assert tokens == ' '.join(left.labels).split(' ') and arrays['count0'].tolist() == [2]*30
+    assert arrays['degree0'][[0, 1, 29]].tolist() == [2, 1, 1] and from_planes(arrays['b0']).tolist() == [1, 2, 19, 0]
+    assert arrays['score0'].tolist() == [191, 151, 76, 134] and arrays['within0'].tolist() == [181, 0, 1, 101]
+    assert from_planes(arrays['q0']).tolist() == [2, 0, 901, 14]            # .0005 is shown as .001 at most, never less; NaN; .0121 as .013
+    assert arrays['flags0'].tolist() == [2+4+8, 1+4+8, 8, 2+4+8]
+    assert meta['pairs'] == [dict(left=0, right=1, limit=3, total=4, kept=4, off_map=0, metric='correlation', tested=True)] and meta['notes'] == []
+
+def test_places_keep_their_shape_and_point_up():
+    q = _quantise(np.array([[0., 0], [2, 0], [0, 1]]))
+    assert q.tolist() == [[0, 32768], [65535, 32768], [0, 0]]
+    assert _quantise(np.full((3, 2), 7.)).tolist() == [[0, 0]]*3 and _quantise(np.zeros((0, 2))).shape == (0, 2)
+
+def test_every_feature_keeps_its_best_pair_and_the_rest_follows_by_strength():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 40, 600), rng.integers(0, 30, 600)
+    score = rng.permutation(600)/600
+    keep = _keep(a, b, score, 3)
+    best = {max(np.flatnonzero(side == f), key=lambda i: score[i]) for side in (a, b) for f in np.unique(side)}
+    assert keep[list(best)].all()
+    forced = np.zeros(600, bool)
+    forced[list(best)] = True
+    for i in np.flatnonzero(keep & ~forced): assert max((a[keep] == a[i]).sum(), (b[keep] == b[i]).sum()) <= 3
+    degree = [np.bincount(side[keep], minlength=40) for side in (a, b)]
+    for i in np.flatnonzero(~keep): assert degree[0][a[i]] >= 3 or degree[1][b[i]] >= 3     # nobody was left out for nothing
+    assert _keep(a, b, score, 600).all() and not len(_keep(a[:0], b[:0], score[:0], 3))
+
+def test_pairs_that_are_not_drawn_or_not_tested_are_said():
+    part = make_pairs([0, 1, 99], [0, 1, 1], [.5, .4, .3], null=np.full(3, np.nan), q=np.full(3, np.nan))
+    _, meta = unpack(LinkedMap([panel('A', 5), panel('B', 5)], part).payload)
+    assert meta['pairs'][0]['off_map'] == 1 and '1 pairs' in meta['notes'][0] and 'without a null' in meta['notes'][1]
+    assert (_flags(part) & 4 == 0).all()
+
+def test_beyond_chance_is_q_where_tested_and_the_null_elsewhere():
+    part = make_pairs([0, 1, 2, 3], [0, 1, 2, 3], [.5, .5, .5, .5], q=[.05, .051, np.nan, np.nan], null=[.9, .1, .4, .6], within_p=[.05, .06, np.nan, .01])
+    assert (_flags(part) & 4 > 0).tolist() == [True, False, True, False]
+    assert (_flags(part) & 8 > 0).tolist() == [True, False, True, True]
+    assert _linked([panel('A', 5), panel('B', 4)], {(0, 1): part}, 0).tolist() == [True, False, True, False, False]
+
+def test_decoder_pairs_and_three_panels():
+    part = make_pairs([0, 1], [1, 0], [.9, .8], support=[np.nan]*2, within=[np.nan]*2, within_p=[np.nan]*2)
+    w = LinkedMap([panel('A', 3), panel('B', 4), panel('C', 5)], {(0, 1): part, (2, 0): part})
+    assert repr(w) == 'LinkedMap(A 3 + B 4 + C 5 features; 2 of 2 pairs, 2 of 2 pairs)'
+    assert 'no pairs' in repr(LinkedMap([panel('A', 3)])) and 'no pairs' not in repr(LinkedMap([panel('A', 3), panel('B', 2)], make_pairs([], [], [])))
+
+@pytest.mark.parametrize('make, says', [
+    (lambda: LinkedMap([panel('A', 3), panel('A', 3)]), 'a name of its own'), (lambda: LinkedMap([]), 'One or more panels'),
+    (lambda: LinkedMap([panel('A', 3)]*1, make_pairs([0], [0], [.5])), 'A dict'), (lambda: LinkedMap([panel('A', 3), panel('B', 3)], {(0, 2): None}), 'below 2'),
+    (lambda: LinkedMap([panel('A', 3), panel('B', 3)], {(0, 1): None, (1, 0): None}), 'one order'), (lambda: LinkedMap([panel('A', 3)], partners=0), 'partners=0'),
+    (lambda: LinkedMap([panel('A', 3), panel('B', 3)], make_pairs([0], [0], [7.])), 'from -1 to 1'), (lambda: panel('', 3), 'A name'),
+    (lambda: panel('A', 3, ids=[1, 1, 2]), 'repeat'), (lambda: panel('A', 3, ids=[0, 1]), 'One each'), (lambda: panel('A', 3, ids=[.5, 1, 2]), 'no feature numbers'),
+    (lambda: panel('A', 3, labels=['x']), '1 labels'), (lambda: panel('A', 2, cluster=np.array([0, 1]), cluster_labels=('one',)), 'A name for each'),
+    (lambda: Panel('A', np.full((2, 2), np.nan), ['', '']), 'NaN or Inf'), (lambda: Panel('A', np.zeros((2, 3)), ['', '']), '(n, 2)')])
+def test_maps_refuse(make, says):
+    with pytest.raises(FeatgeomError) as e: make()
+    assert says in str(e.value)
+
+def test_traits_take_names_and_ids_and_refuse_others():
+    w = LinkedMap([panel('A', 5, ids=[2, 3, 5, 7, 11]), panel('B', 3)], make_pairs([2], [0], [.5]))
+    w.selected, w.hovered, w.pinned = {'A': np.array([7, 2, 7])}, ('B', 1), [('A', 3)]
+    assert (w.selected, w.hovered, w.pinned) == ({'A': [2, 7]}, ['B', 1], [['A', 3]])
+    for key, value, says in (('selected', {'A': [4]}, 'Feature 4'), ('hovered', ['C', 1], "Panel 'C'"), ('pinned', [['B', 'x']], 'Feature x'), ('hovered', ['A'], 'Panel')):
+        with pytest.raises(FeatgeomError) as e: setattr(w, key, value)
+        assert says in str(e.value)
+    assert w.selected == {'A': [2, 7]} and 'selected A 2' in repr(w)
+
+HOSTILE = ['</script><img src=x onerror=window.hit=1>', '<!--', 'x'*10_000, 'السلام', '👩‍👩‍👧', '\0\ud800', '&amp;]]>']
+
+def test_hostile_text_packs_and_the_still_is_xml():
+    w = LinkedMap([Panel(HOSTILE[0], np.eye(2)[[0, 1, 0, 1, 0, 1, 0]]*1., HOSTILE, note=HOSTILE[5]), panel('B', 3)], make_pairs([0], [0], [.5]))
+    _, meta = unpack(w.payload)
+    assert set(' '.join(HOSTILE).split(' ')) <= set(meta['vocabulary'])
+    page = w.page()
+    assert page.count('</script') == 3 and HOSTILE[0] not in page and '<!--' not in page
+    still = ET.fromstring(w.poster())
+    assert len(still.findall('.//{*}circle')) == 2 and sum(o.get('d').count('M') for o in still.findall('.//{*}path')) == 10
+
+def test_a_still_of_many_points_says_that_it_is_a_sample():
+    still = LinkedMap([panel('A', 4000)]).poster()
+    assert still.count('M') >= 1500 and still.count('h0') == 1500 and '1,500 of 4,000 points drawn' in still
+
+def test_page_budget():
+    "2 x 16,384 features with three tokens each of 20,000 and ten pairs a feature: at most 1 MB, code at most 100 kB."
+    rng = np.random.default_rng(0)
+    n, share = 16384, 1/(np.arange(20000) + 10)**.8
+    words = np.array([''.join(rng.choice(list('etaoinshrdlucmfwyp'), rng.integers(2, 9))) for _ in range(20000)])
+    draw = lambda: [' '.join(o) for o in words[rng.choice(20000, (n, 3), p=share/share.sum())]]
+    panels = [Panel(o, rng.normal(size=(n, 2)), draw(), fires=rng.geometric(1/900, n), cluster=rng.integers(-1, 60, n), cluster_labels=('a b c',)*60) for o in 'AB']
+    a, b, score = np.repeat(np.arange(n), 10), rng.integers(0, n, 10*n), rng.beta(2, 3, 10*n)
+    part = make_pairs(a, b, score, within=np.clip(score*rng.uniform(-.1, 1, 10*n), -1, 1), null=np.repeat(.05 + .2*rng.integers(0, 50, n)/50, 10),
+                      q=np.where(np.arange(10*n) % 10, np.nan, np.round(rng.uniform(0, 1, 10*n)**4, 3)), token_only=rng.random(10*n) < .2)
+    w = LinkedMap(panels, part)
+    assert 40_000 < w._sets[0]['kept'] < 60_000 and len(w.page().encode()) <= 1_000_000
+    assert len(bundle('linkedmap.js').encode()) <= 100_000
