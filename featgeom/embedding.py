@@ -104,9 +104,9 @@ class Embedding(Result):
     @property
     def note(self) -> str:
         "What a reader must know beside the picture, as one line."
-        scored = '' if self.n_scored == self.n else f' (on {self.n_scored:,} of them)'
-        return (f'{self.method.upper()} of {self.n:,} features, seed {self.seed}; trustworthiness {self.trustworthiness:.2f}, '
-                f'{self.knn_recall:.0%} of {self.k} neighbours kept, by chance {self.chance_recall:.1%}{scored}')
+        scored = '' if self.n_scored == self.n else f', scored on {self.n_scored:,}'
+        return (f'{self.method.upper()}, n {self.n:,}, seed {self.seed}, trustworthiness {self.trustworthiness:.2f}, '
+                f'kNN recall {self.knn_recall:.0%} (chance {self.chance_recall:.1%}){scored}')
 
     def save(self,
         path,  # a file; the folder must exist
@@ -413,7 +413,7 @@ class LinkedMap(Widget):
         return _still(self.panels, self.pairs)
 
 # %% ../nbs/10_embedding.ipynb #961fff14
-_SIDE, _MOST = 280, 1500   # of a still: pixels a panel, points a panel
+_SIDE, _MOST = 340, 1500   # of a still: pixels a panel, points a panel
 
 def _dots(places, size, colour):
     "Many points as one path: strokes of no length with round ends."
@@ -428,29 +428,47 @@ def _linked(panels, pairs, i):
             if side == i: out |= np.isin(panels[i].ids, np.asarray(feature)[(_flags(part) & 4) > 0])
     return out
 
+def _strongest(panels, pairs):
+    "The strongest drawn pair that is more than one shared token, as {panel: feature id} and a sentence about it."
+    for (left, right), part in pairs.items():
+        drawn = np.isin(part.a, panels[left].ids) & np.isin(part.b, panels[right].ids) & ~np.asarray(part.token_only)
+        if not drawn.any(): continue
+        r = int(np.where(drawn, part.score, -np.inf).argmax())
+        facts = [f'{k} {v[r]:.2f}' for k, v in (('score', part.score), ('null', part.null), ('within token', part.within)) if np.isfinite(v[r])]
+        return {left: part.a[r], right: part.b[r]}, f'{panels[left].name} {part.a[r]} and {panels[right].name} {part.b[r]}: {", ".join(facts)}'
+    return {}, ''
+
+def _names(panel, places, most=9):
+    "Names of the largest clusters at their medians, as SVG text, where they do not hide each other."
+    if panel.cluster is None: return []
+    spots, out = [], []
+    for c in np.argsort(-np.bincount(panel.cluster[panel.cluster >= 0], minlength=len(panel.cluster_labels)), kind='stable')[:most]:
+        x, y = np.median(places[panel.cluster == c], axis=0) if (panel.cluster == c).any() else (np.nan, np.nan)
+        if np.isnan(x) or any(abs(x - u) < 80 and abs(y - v) < 11 for u, v in spots): continue
+        spots.append((x, y))
+        out.append(f'<text x="{x:.0f}" y="{y-6:.0f}" font-size="8" text-anchor="middle" fill="#1c1f24" stroke="#ffffff" stroke-width="2" '
+                   f'paint-order="stroke">{svg_text(panel.cluster_labels[c], 24)}</text>')
+    return out
+
 def _still(panels, pairs):
     "All panels side by side as an SVG; the strongest pair beyond one shared token is marked."
-    marks, caption = {}, ''
-    for (left, right), part in list(pairs.items())[:1]:
-        score = np.where(np.asarray(part.token_only) | ~np.isin(part.a, panels[left].ids) | ~np.isin(part.b, panels[right].ids), -np.inf, part.score)
-        if len(score) and np.isfinite(score.max()):
-            r = int(score.argmax())
-            marks = {left: part.a[r], right: part.b[r]}
-            caption = (f'{panels[left].name} {part.a[r]} and {panels[right].name} {part.b[r]}: score {part.score[r]:.2f}, '
-                       f'null {part.null[r]:.2f}, within token {part.within[r]:.2f}')
-    width, height = _SIDE*len(panels), _SIDE + 58
+    marks, caption = _strongest(panels, pairs)
+    width, height = _SIDE*len(panels) + 24, _SIDE + 40
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif">'
              f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
     for i, panel in enumerate(panels):
-        places = 12 + _quantise(panel.xy).astype(float)*((_SIDE - 32)/65535) + [i*_SIDE, 32]
+        room, left = _SIDE - 76, 12 + i*_SIDE
+        whole = _quantise(panel.xy).astype(float)*(room/65535)
+        places = whole + (np.array([_SIDE - 24, room]) - np.ptp(whole, axis=0))/2 + [left, 50] if len(whole) else whole
         linked = _linked(panels, pairs, i)
         some = np.arange(len(places)) if len(places) <= _MOST else np.sort(generator(0).choice(len(places), _MOST, replace=False))
         said = '' if len(some) == len(places) else f' ({_MOST:,} of {len(places):,} points drawn)'
-        parts += [f'<text x="{12 + i*_SIDE}" y="17" font-size="13" font-weight="600" fill="#1c1f24">{svg_text(panel.name, 30)}</text>',
-                  f'<text x="{12 + i*_SIDE}" y="30" font-size="8" fill="#5b6370">{svg_text(panel.note + said, 64)}</text>',
-                  _dots(places[some][~linked[some]], 2.5, '#c9ced6'), _dots(places[some][linked[some]], 2.5, '#2f6fb5')]
+        parts += [f'<rect x="{left}" y="36" width="{_SIDE-24}" height="{_SIDE-46}" rx="4" fill="none" stroke="#c9ced6"/>',
+                  f'<text x="{left}" y="17" font-size="13" font-weight="600" fill="#1c1f24">{svg_text(panel.name + said, 60)}</text>',
+                  f'<text x="{left}" y="30" font-size="8.5" fill="#5b6370">{svg_text(panel.note, 90)}</text>',
+                  _dots(places[some][~linked[some]], 3, '#c9ced6'), _dots(places[some][linked[some]], 3, '#2f6fb5'), *_names(panel, places)]
         if i in marks:
             x, y = places[list(panel.ids).index(marks[i])]
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#ffd400" stroke="#1c1f24" stroke-width="1.5"/>')
-    parts.append(f'<text x="12" y="{height - 9}" font-size="10" fill="#1c1f24">{svg_text(caption, 100)}</text></svg>')
+    parts.append(f'<text x="12" y="{height - 12}" font-size="10" fill="#1c1f24">{svg_text(caption, 100)}</text></svg>')
     return ''.join(parts)

@@ -101,7 +101,7 @@ def test_umap_keeps_groups_and_says_so():
     centre = np.array([got.xy[which == c].mean(0) for c in range(6)])
     assert (((got.xy[:, None] - centre)**2).sum(2).argmin(1) == which).mean() > .95
     assert got.trustworthiness > .85
-    assert 'UMAP of 200 features, seed 0; trustworthiness 0.' in got.note and 'by chance' in got.note
+    assert got.note.startswith('UMAP, n 200, seed 0, trustworthiness 0.') and 'kNN recall' in got.note and 'chance' in got.note
 
 def test_rows_without_direction_and_unwanted_rows_are_left_out_and_counted():
     x, _ = blobs(50)
