@@ -140,20 +140,22 @@ def _side(acts, metric, min_fires, name):
     if not np.isfinite(csr.data).all():
         raise FeatgeomError(f'{name} holds NaN or Inf', 'Finite activations', 'Look for NaN or Inf in the weights or the activations')
     n, f = csr.shape
+    content = fingerprint([n, f], csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data)
     fires = np.bincount(csr.indices, minlength=f)
     ids = np.flatnonzero(fires >= min_fires)
-    csc = sparse.csc_array(csr[:, ids] if len(ids) < f else csr)
+    if len(ids) < f: csr = csr[:, ids]
+    csc = sparse.csc_array(csr)
     mean, var = _moments(csc.indptr, csc.data, n)
     varies = (var > (1e-7*mean)**2) | (metric == 'jaccard')             # 1e-7: the resolution of float32
     about = dict(name=getattr(acts, 'name', name), f=f, live=int(varies.sum()), dead=int((fires == 0).sum()),
                  rare=int(((fires > 0) & (fires < min_fires)).sum()), constant=int((~varies).sum()),
-                 fingerprint=fingerprint(list(csr.shape), csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data))
+                 fingerprint=content)
     if not varies.any():
         raise FeatgeomError(f'{name} has no feature to match: {about["dead"]:,} dead, {about["rare"]:,} rare, {about["constant"]:,} constant of {f:,}',
                             f'At least one feature that fires on min_fires={min_fires} rows', 'Give more text, a smaller min_fires, or check the SAE')
-    if not varies.all(): ids, csc, mean, var = ids[varies], csc[:, varies], mean[varies], var[varies]
+    if not varies.all(): ids, csr, csc, mean, var = ids[varies], csr[:, varies], csc[:, varies], mean[varies], var[varies]
     cols, stat = _scaled(csc, mean, var) if metric == 'correlation' else (csc, np.stack([fires[ids]]*2, 1).astype(np.float64))
-    return _Side(ids, sparse.csr_array(csc), csc, sparse.csr_array(cols), cols, stat, fires[ids], about)
+    return _Side(ids, csr, csc, csr if cols is csc else sparse.csr_array(cols), cols, stat, fires[ids], about)
 
 def _scaled(csc, mean, var):
     "What correlations are computed from: columns, centred where the mean is steep, and (f, 2) of 1/sd and mean/sd."
@@ -572,8 +574,10 @@ def _listed(top, k, f_a, f_b, one_to_one):
     order = np.lexsort((key, -score, key//f_b))
     key, score = key[order], score[order]
     best_a, best_b = entries(1)
-    is_a, is_b, in_a, in_b = (np.isin(key, keys(o)) for o in (best_a, best_b, *entries(k)))
-    columns = dict(a=key//f_b, b=key % f_b, score=score, mutual=is_a & is_b, from_a=in_a, from_b=in_b, of_a=is_a | (in_a & ~is_b))
+    i, j = key//f_b, key % f_b
+    in_a, in_b = who_a[i, :k] == j[:, None], who_b[j, :k] == i[:, None]
+    is_a, is_b, in_a, in_b = in_a[:, 0], in_b[:, 0], in_a.any(1), in_b.any(1)
+    columns = dict(a=i, b=j, score=score, mutual=is_a & is_b, from_a=in_a, from_b=in_b, of_a=is_a | (in_a & ~is_b))
     if one_to_one: columns['of_a'], is_a, best_a = np.ones(len(key), bool), np.ones(len(key), bool), (columns['a'], columns['b'], score)
     tests = ((columns['of_a'] & is_a, best_a[0], best_a[2], f_a), (~columns['of_a'] & is_b, best_b[1], best_b[2], f_b))
     return columns, tests, note
