@@ -193,7 +193,12 @@ class Map:
             return [...canvas.getContext("2d").getImageData((x - box.left) * scale, (y - box.top) * scale, 1, 1).data];
         }""", [panel, x, y])
 
-    def hover(self, panel, i): self.page.mouse.move(*self.place(panel, i))
+    def hover(self, panel, i, wanted):
+        "Point at a point, again if the notebook scrolled meanwhile, until the page says that it is hovered."
+        def point():
+            self.page.mouse.move(*self.place(panel, i))
+            return self.page.get_attribute('.lm', 'data-hovered')
+        eventually(point, wanted)
 
     def wait(self, name, value):
         self.page.wait_for_function('([name, value]) => document.querySelector(".lm").dataset[name] === value', arg=[name, value])
@@ -211,22 +216,19 @@ def eventually(ask, wanted):
 def test_linked_map_lives_in_jupyterlab(lab):
     lab = lab([MAP, 'print(w.selected)', 'print(w.hovered, w.pinned)', "w.selected = {'B': [201]}; w.pinned = [['B', 200]]"])
     page = lab.page
-    lab.run_all()
-    page.wait_for_selector('.featgeom[data-state=ready]')
-    lab.wait_for_kernel()
-    m = Map(page)
     page.mouse.move(5, 5)
-    m.wait('hovered', 'B:200')                                            # the last cell pinned it from Python
+    lab.ask(0)
+    m = Map(page)
+    lab.ask(3)
+    m.wait('hovered', 'B:200')                                            # pinned from Python, the focus while nothing is hovered
     m.wait('selected', '0,1')
-    lab.ask(2)
-    m.hover(0, 0)
-    m.wait('hovered', 'A:100')
+    m.hover(0, 0, 'A:100')
     assert page.get_attribute('.lm', 'data-partners') == 'B:200 B:207'   # one feature, two partners
     assert yellow(m.mark(0, 0)) and yellow(m.mark(1, 0)) and yellow(m.mark(1, 7)) and not yellow(m.mark(1, 12))
     eventually(lambda: lab.ask(2), "['A', 100] [['B', 200]]\n")
-    m.hover(1, 0)
-    m.wait('hovered', 'B:200')
+    m.hover(1, 0, 'B:200')
     assert page.get_attribute('.lm', 'data-partners') == 'A:100 A:103'   # and back: many to many
+    m.hover(0, 24, 'A:124')
     page.mouse.click(*m.place(0, 24))
     eventually(lambda: lab.ask(2), "['A', 124] [['B', 200], ['A', 124]]\n")
     (x0, y0), (x1, y1) = m.place(0, 0), m.place(0, 6)

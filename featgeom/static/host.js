@@ -21,7 +21,15 @@ import { debounce, el, followTheme } from "./kit.js";
 /** @typedef {(el: HTMLElement, host: Host) => Cleanup | Promise<Cleanup>} Mount */
 
 /**
- * A host over an anywidget model. Hosts differ: `off`, `send` and `save_changes` may be missing.
+ * Call what a front end may refuse: where no kernel listens there is nobody to tell, and the figure goes on.
+ * @param {() => void} f
+ */
+function attempt(f) {
+  try { f(); } catch (error) { console.debug(error); }
+}
+
+/**
+ * A host over an anywidget model. Front ends differ: `off`, `send` and `save_changes` may be missing, or there and throw.
  * @param {any} model
  * @returns {Host}
  */
@@ -32,7 +40,7 @@ export function liveHost(model) {
     get: (key) => model.get(key),
     set(key, value) {
       model.set(key, value);
-      model.save_changes?.();
+      attempt(() => model.save_changes?.());
     },
     on(key, callback) {
       let listening = true;
@@ -40,10 +48,10 @@ export function liveHost(model) {
       model.on(`change:${key}`, heard);
       return () => {
         listening = false;
-        model.off?.(`change:${key}`, heard);
+        attempt(() => model.off?.(`change:${key}`, heard));
       };
     },
-    send: model.send ? (message, buffers) => model.send(message, undefined, buffers) : undefined,
+    send: model.send ? (message, buffers) => attempt(() => model.send(message, undefined, buffers)) : undefined,
   };
 }
 

@@ -41,6 +41,19 @@ for (const without of [[], ["off"], ["save_changes"], ["send"], ["off", "save_ch
     }
   });
 
+test("a live host over a model that refuses", () => {
+  const refuse = () => { throw new Error("not here"); };
+  const m = Object.assign(model({ selected: [] }), { off: refuse, save_changes: refuse, send: refuse });
+  const host = liveHost(m), heard = [];
+  const off = host.on("selected", (v) => heard.push(v));
+  host.set("selected", [1]);
+  host.send({ ask: 1 });
+  off();
+  host.set("selected", [2]);
+  assert.deepEqual(heard, [[1]]);
+  assert.deepEqual(host.get("selected"), [2]);
+});
+
 test("a notebook opened in Colab without its kernel is not live", () => {
   globalThis.google = { colab: { kernel: { accessAllowed: false } } };
   try {
