@@ -18,7 +18,7 @@ export function short(v) {
  */
 export function shortQ(q) {
   if (!Number.isFinite(q)) return "–";
-  if (q <= 0.001) return "≤ .001";
+  if (q < 0.0011) return "≤ .001";
   return q < 0.1 ? q.toFixed(3).replace(/^0/, "") : short(q);
 }
 

@@ -219,12 +219,15 @@ export function createPanel(data, index, act, hint) {
     names.replaceChildren();
     /** @type {import("./maplabels.js").Rect[]} */
     const taken = [];
-    for (const { x, y, text, size } of clusterAt) {
+    for (const { x, y, text } of clusterAt) {
       const cx = x * view.k + view.tx, cy = y * view.k + view.ty;
-      const w = 6.3 * Math.min(28, [...text].length) + 8, h = 16, rect = { x: cx - w / 2, y: cy - h / 2, w, h };
-      if (rect.x < 2 || rect.y < 2 || rect.x + w > width - 2 || rect.y + h > height - 2 || taken.some((o) => overlap(o, rect))) continue;
-      taken.push({ x: rect.x - 4, y: rect.y - 3, w: w + 8, h: h + 6 });
-      names.append(el("span", { class: "fg-text", style: `left:${cx.toFixed(1)}px;top:${cy.toFixed(1)}px`, "data-size": size }, text));
+      if (cx < 0 || cy < 0 || cx > width || cy > height) continue;
+      const w = 6.3 * Math.min(28, [...text].length) + 8, h = 16;
+      const x0 = Math.max(2, Math.min(width - w - 2, cx - w / 2)), y0 = Math.max(2, Math.min(height - h - 2, cy - h / 2));
+      const rect = { x: x0, y: y0, w, h };
+      if (taken.some((o) => overlap(o, rect))) continue;
+      taken.push({ x: x0 - 4, y: y0 - 3, w: w + 8, h: h + 6 });
+      names.append(el("span", { class: "fg-text", style: `left:${(x0 + w / 2).toFixed(1)}px;top:${(y0 + h / 2).toFixed(1)}px` }, text));
       if (taken.length >= 24) break;
     }
   }
@@ -370,5 +373,5 @@ function clusterCentres(p) {
   const median = (v, which) => which.map((i) => v[i]).sort((a, b) => a - b)[which.length >> 1];
   return members.map((which, c) => ({ which, text: shown(p.clusterLabels[c], 28) })).filter((o) => o.which.length && o.text)
     .sort((a, b) => b.which.length - a.which.length)
-    .map(({ which, text }) => ({ x: median(p.x, which), y: median(p.y, which), text, size: which.length }));
+    .map(({ which, text }) => ({ x: median(p.x, which), y: median(p.y, which), text }));
 }

@@ -33,13 +33,13 @@ export function readStyles(root) {
   const table = [];
   for (const layer of LAYERS) {
     for (const fill of fills) {
-      const hollow = layer.endsWith("hollow");
-      if (layer.startsWith("dim")) table.push({ fill, alpha: hollow ? 0 : 0.16, ring: fill, ringAlpha: hollow ? 0.16 : 0, scale: 1 });
-      else if (layer === "hollow") table.push({ fill, alpha: 0, ring: fill, ringAlpha: 0.5, scale: 1 });
-      else if (layer === "full") table.push({ fill, alpha: 0.82, ring: fill, ringAlpha: 0, scale: 1 });
-      else if (layer === "partner") table.push({ fill: mark, alpha: 1, ring: ink, ringAlpha: 1, scale: 1.5 });
-      else if (layer.startsWith("selected")) table.push({ fill: hollow ? paper : fill, alpha: 1, ring: ink, ringAlpha: 1, scale: 1.5 });
-      else table.push({ fill: hollow ? paper : found, alpha: 1, ring: found, ringAlpha: 1, scale: 1.7 });
+      const hollow = layer.endsWith("hollow"), plain = { fill, alpha: 1, ring: fill, ringAlpha: 1, scale: 1, line: 1 };
+      if (layer.startsWith("dim")) table.push({ ...plain, alpha: hollow ? 0 : 0.16, ringAlpha: hollow ? 0.16 : 0 });
+      else if (layer === "hollow") table.push({ ...plain, alpha: 0, ringAlpha: 0.55 });
+      else if (layer === "full") table.push({ ...plain, alpha: 0.82, ringAlpha: 0 });
+      else if (layer === "partner") table.push({ ...plain, fill: mark, ring: ink, scale: 1.5 });
+      else if (layer.startsWith("selected")) table.push({ ...plain, fill: hollow ? paper : fill, ring: ink, scale: 1.5 });
+      else table.push({ ...plain, fill: hollow ? paper : found, ring: found, scale: 1.7, line: 2 });
     }
   }
   return { paper, table };

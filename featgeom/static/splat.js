@@ -9,6 +9,7 @@
  * @property {Rgb} ring
  * @property {number} ringAlpha 0 for none
  * @property {number} scale of the radius, 1 is normal
+ * @property {number} line width of the ring, 1 is normal
  */
 /** @typedef {{size: number, reach: number, phases: Uint8Array[]}} Stamp */
 
@@ -33,7 +34,7 @@ export function makeStamp(style, radius, stroke) {
         for (let x = 0; x < size; x++) {
           const d = Math.hypot(x + 0.5 - cx, y + 0.5 - cy);
           const disc = Math.min(1, Math.max(0, r + 0.5 - d));
-          const inner = Math.min(1, Math.max(0, r - stroke + 0.5 - d));
+          const inner = Math.min(1, Math.max(0, r - stroke * style.line + 0.5 - d));
           const ringA = (disc - inner) * style.ringAlpha;
           const fillA = (style.ringAlpha ? inner : disc) * style.alpha;
           const a = ringA + fillA, o = (y * size + x) * 4;

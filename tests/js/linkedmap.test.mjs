@@ -135,7 +135,7 @@ function paper(w, h) {
   return new Uint8ClampedArray(w * h * 4).fill(WHITE);
 }
 const ink = (data) => data.reduce((sum, v, i) => sum + (i % 4 === 3 ? 0 : WHITE - v), 0);
-const solid = { fill: [0, 0, 0], alpha: 1, ring: [0, 0, 0], ringAlpha: 0, scale: 1 };
+const solid = { fill: [0, 0, 0], alpha: 1, ring: [0, 0, 0], ringAlpha: 0, scale: 1, line: 1 };
 
 test("a stamp holds the ink of its disc wherever the point falls between pixels, and is centred there", () => {
   const stamp = makeStamp(solid, 3, 1);
