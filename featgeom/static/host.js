@@ -29,7 +29,7 @@ function attempt(f) {
 }
 
 /**
- * A host over an anywidget model. Front ends differ: `off`, `send` and `save_changes` may be missing, or there and throw.
+ * A host over an anywidget model. Front ends differ: `off`, `send` and `save_changes` may be missing, or throw.
  * @param {any} model
  * @returns {Host}
  */
