@@ -21,28 +21,34 @@ from .core import FeatgeomError, Result, fingerprint, generator, nearest, read_j
 from .models import LanguageModel, batches, capture, check_context, finite, load_model
 
 # %% ../nbs/05_sae.ipynb #9a643972
-ARCHITECTURES = {'standard': ('b_enc',), 'topk': ('b_enc',), 'jumprelu': ('b_enc', 'threshold'), 'gated': ('b_gate', 'r_mag', 'b_mag')}
-_SETTINGS = dict(k=None, apply_b_dec_to_input=True, normalize_activations='none', rescale_acts_by_decoder_norm=False, reshape_activations='none')
+ARCHITECTURES = {'standard': ('b_enc',), 'topk': ('b_enc',), 'jumprelu': ('b_enc', 'threshold'),
+                 'gated': ('b_gate', 'r_mag', 'b_mag')}
+_SETTINGS = dict(k=None, apply_b_dec_to_input=True, normalize_activations='none', rescale_acts_by_decoder_norm=False,
+                 reshape_activations='none')
 
 def _check_sae(weights, architecture, settings, name):
     "Weights as float32, after all that can be wrong with them has been looked for."
     if architecture not in ARCHITECTURES:
-        why = ': it reads one site and writes another, so nothing here would be a reconstruction' if 'transcoder' in str(architecture) else ''
-        raise FeatgeomError(f'SAE {name} of architecture {architecture!r}{why}', f'One of {", ".join(ARCHITECTURES)}', 'Take an SAE of one of these')
+        why = ', which reads one site and writes another' if 'transcoder' in str(architecture) else ''
+        raise FeatgeomError(f'SAE {name} of architecture {architecture!r}{why}', f'One of {", ".join(ARCHITECTURES)}',
+                            'Take an SAE of one of these')
     needed = ('W_enc', 'W_dec', 'b_dec') + ARCHITECTURES[architecture]
     missing, extra = [o for o in needed if o not in weights], [o for o in weights if o not in needed]
     if missing or extra:
-        raise FeatgeomError(f'SAE {name} with weights {", ".join(sorted(map(str, weights)))}', f'A {architecture} SAE has {", ".join(needed)}',
-                            f'{"Add " + missing[0] if missing else "Leave out " + str(extra[0])}, or name another architecture')
+        repair = f'Add {missing[0]}' if missing else f'Leave out {extra[0]}'
+        raise FeatgeomError(f'SAE {name} with weights {", ".join(sorted(map(str, weights)))}',
+                            f'A {architecture} SAE has {", ".join(needed)}', f'{repair}, or name another architecture')
     tensors = {key: torch.as_tensor(weights[key]) for key in needed}
     f, d = tensors['W_dec'].shape if tensors['W_dec'].ndim == 2 else (0, 0)
     for key, value in tensors.items():
         shape = dict(W_enc=(d, f), W_dec=(f, d), b_dec=(d,)).get(key, (f,))
         if tuple(value.shape) != shape or not value.numel():
             raise FeatgeomError(f'{key} of SAE {name} has shape {tuple(value.shape)}',
-                                f'{shape} beside W_dec of shape {tuple(tensors["W_dec"].shape)}, which is (features, width)', 'Transpose it?')
+                                f'{shape} beside W_dec (features, width) of shape {tuple(tensors["W_dec"].shape)}',
+                                'Transpose it?')
         if not value.is_floating_point():
-            raise FeatgeomError(f'{key} of SAE {name} holds {value.dtype}', 'Floating-point weights', 'Convert it to float32')
+            raise FeatgeomError(f'{key} of SAE {name} holds {value.dtype}', 'Floating-point weights',
+                                'Convert it to float32')
         finite(value.float(), f'{key} of SAE {name}')
     _check_settings(settings, architecture, f, name)
     return {key: value.detach().to(torch.float32).contiguous() for key, value in tensors.items()}
@@ -50,16 +56,19 @@ def _check_sae(weights, architecture, settings, name):
 def _check_settings(settings, architecture, f, name):
     "Refuse settings that would make the numbers wrong."
     unknown = [key for key in settings if key not in _SETTINGS]
-    if unknown: raise FeatgeomError(f'Setting {unknown[0]!r} of SAE {name}', f'A known setting ({nearest(unknown[0], _SETTINGS)})', 'Leave it out')
-    k, norm = settings['k'], settings['normalize_activations']
+    if unknown:
+        raise FeatgeomError(f'Setting {unknown[0]!r} of SAE {name}',
+                            f'A known setting ({nearest(unknown[0], _SETTINGS)})', 'Leave it out')
+    k, norm, shape = (settings[key] for key in ('k', 'normalize_activations', 'reshape_activations'))
     if architecture == 'topk' and (not isinstance(k, int) or not 1 <= k <= f):
-        raise FeatgeomError(f'k={k!r} of topk SAE {name}', f'A whole number, 1 to {f}', 'Give the k that it was trained with')
+        raise FeatgeomError(f'k={k!r} of topk SAE {name}', f'A whole number, 1 to {f}',
+                            'Give the k that it was trained with')
     if norm not in ('none', 'layer_norm', 'constant_norm_rescale'):
         raise FeatgeomError(f'SAE {name} with normalize_activations={norm!r}, whose scale is not in its weights',
                             'none, layer_norm or constant_norm_rescale, or weights with the scale folded in',
                             'Fold it with sae-lens (fold_activation_norm_scaling_factor) and pass that object')
-    if settings['reshape_activations'] not in ('none', 'hook_z'):
-        raise FeatgeomError(f'SAE {name} with reshape_activations={settings["reshape_activations"]!r}', 'none or hook_z', 'Take another SAE')
+    if shape not in ('none', 'hook_z'):
+        raise FeatgeomError(f'SAE {name} with reshape_activations={shape!r}', 'none or hook_z', 'Take another SAE')
 
 # %% ../nbs/05_sae.ipynb #6204722e
 def _enter(sae, x):
@@ -67,7 +76,7 @@ def _enter(sae, x):
     x = torch.as_tensor(x)
     if x.ndim != 2 or x.shape[1] != sae.d_in:
         raise FeatgeomError(f'Activations of shape {tuple(x.shape)}', f'SAE {sae.name} reads (n, {sae.d_in})',
-                            'Was this SAE trained on another site or model?' if x.ndim == 2 else 'Flatten tokens into one axis')
+                            'Was this SAE trained on another site?' if x.ndim == 2 else 'Put all tokens into one axis')
     x, scale, shift = x.to(sae.device, torch.float32), None, None
     if sae.settings['normalize_activations'] == 'layer_norm':
         shift = x.mean(-1, keepdim=True)
@@ -81,8 +90,8 @@ def _enter(sae, x):
 
 def _codes(sae, x):
     "Codes of what `_enter` gave: dense (n, f); for topk the k values and their columns, (n, k) each."
-    z = x @ sae.W_enc                                                                  # (n, d) @ (d, f)
-    if sae.architecture == 'gated': return ((z + sae.b_gate) > 0) * torch.relu(z * sae.r_mag.exp() + sae.b_mag)
+    z = x @ sae.W_enc  # (n, d) @ (d, f)
+    if sae.architecture == 'gated': return (z + sae.b_gate > 0) * torch.relu(z * sae.r_mag.exp() + sae.b_mag)
     z = z + sae.b_enc
     if sae.architecture == 'standard': return torch.relu(z)
     if sae.architecture == 'jumprelu': return torch.relu(z) * (z > sae.threshold)
@@ -96,7 +105,7 @@ def _slice(f):
 
 # %% ../nbs/05_sae.ipynb #31f5f859
 class SAE:
-    "A sparse autoencoder on float32 tensors: `encode` (n, d) -> (n, f), `decode` back. Made by `load_sae` or `train_sae`."
+    "A sparse autoencoder in float32: `encode` (n, d) -> (n, f), `decode` back. Made by `load_sae` or `train_sae`."
     def __init__(self,
         weights: dict,       # W_enc (d, f), W_dec (f, d), b_dec (d,) and what the architecture needs, each (f,)
         architecture: str,   # a key of `ARCHITECTURES`
@@ -122,7 +131,7 @@ class SAE:
 
     def encode_csr(self,
         x,        # activations, (n, d)
-    ) -> tuple:   # indptr (n+1,) int32, indices (nnz,) int32 rising in each row, values (nnz,) float32: numpy, without zeros
+    ) -> tuple:   # numpy: indptr (n+1,) int32, indices (nnz,) int32 rising in each row, values (nnz,) float32, no zeros
         "Features of activations as rows of a sparse matrix: the numbers of `encode`, at most 64 MB dense at a time."
         x, _, _ = _enter(self, x)
         counts, columns, values = [torch.zeros(1).long()], [torch.zeros(0).long()], [torch.zeros(0)]
@@ -143,16 +152,16 @@ class SAE:
     def decode(self,
         codes,           # (n, f)
     ) -> torch.Tensor:   # activations, (n, d)
-        "Activations from codes; equal to sae-lens's `decode`. Raises where inputs are normalised one by one: use `reconstruct`."
+        "Activations from codes; equal to sae-lens's `decode`. Where each input is normalised, use `reconstruct`."
         if self.settings['normalize_activations'] != 'none':
-            raise FeatgeomError(f'decode of SAE {self.name}, which normalises each input by itself', 'reconstruct(x), which has the input',
-                                'Call sae.reconstruct(x)')
+            raise FeatgeomError(f'decode of SAE {self.name}, which normalises each input by itself',
+                                'reconstruct(x), which has the input', 'Call sae.reconstruct(x)')
         return self._decode(torch.as_tensor(codes).to(self.device, torch.float32))
 
     def _decode(self, codes):
         "Codes times decoder, with no normalisation undone."
         if self.settings['rescale_acts_by_decoder_norm']: codes = codes * (1 / self.W_dec.norm(dim=-1))
-        return codes @ self.W_dec + self.b_dec                                              # (n, f) @ (f, d)
+        return codes @ self.W_dec + self.b_dec  # (n, f) @ (f, d)
 
     def reconstruct(self,
         x,               # activations, (n, d)
@@ -171,9 +180,10 @@ class SAE:
         "Write a sae-lens folder (cfg.json, sae_weights.safetensors), which `load_sae` and sae-lens both read."
         weights = {key: value.cpu().to(dtype) for key, value in self.weights.items()}
         for key, value in weights.items(): finite(value, f'{key} of SAE {self.name} as {dtype}')
-        settings = {k: v for k, v in self.settings.items() if self.architecture == 'topk' or k not in ('k', 'rescale_acts_by_decoder_norm')}
-        cfg = dict(architecture=self.architecture, d_in=self.d_in, d_sae=self.d_sae, dtype='float32', device='cpu', **settings,
-                   metadata={'sae_lens_version': version('sae-lens'), **self.metadata})
+        topk_only = () if self.architecture == 'topk' else ('k', 'rescale_acts_by_decoder_norm')
+        settings = {key: value for key, value in self.settings.items() if key not in topk_only}
+        cfg = dict(architecture=self.architecture, d_in=self.d_in, d_sae=self.d_sae, dtype='float32', device='cpu',
+                   **settings, metadata={'sae_lens_version': version('sae-lens'), **self.metadata})
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / 'sae_weights.safetensors', safetensors_bytes(weights))
@@ -200,20 +210,22 @@ class SAE:
         return f'SAE({self.name!r}, {self.architecture}{k}, {self.d_in} -> {self.d_sae:,} features, {self.device})'
 
 # %% ../nbs/05_sae.ipynb #96be5d23
-_PICKLED = ('.pt', '.bin', '.pth', '.pkl', '.ckpt', '.pickle')
+_PICKLED = ('.pt', '.bin', '.pth', '.pkl', '.ckpt', '.pickle', '.npz', '.npy')
 
 def load_sae(
-    sae,           # "release:sae_id", a folder, a .safetensors or .npz file of arrays, a dict of arrays, a sae-lens object, or an SAE
+    sae,           # "release:sae_id", a folder, a .safetensors file or a dict of arrays, a sae-lens object, or an SAE
     device=None,   # where to; None: the CPU, or where an SAE already is
 ) -> SAE:
-    """An SAE from any of the usual forms. A dict holds W_enc (d, f), W_dec (f, d), b_enc, b_dec ... and may hold settings such as `k`.
+    """An SAE from any of the usual forms. A dict holds W_enc (d, f), W_dec (f, d), b_enc ... and settings such as `k`.
 
-    Raises `FeatgeomError` for missing, pickled, broken or non-finite weights, shapes that disagree, and architectures other than `ARCHITECTURES`."""
+    Raises `FeatgeomError` for missing, pickled, broken or non-finite weights, for shapes that disagree, and for other
+    architectures than `ARCHITECTURES`."""
     if isinstance(sae, dict): sae = _from_arrays(sae, 'arrays')
     elif isinstance(sae, (str, Path)): sae = _from_name(str(sae))
     elif hasattr(sae, 'cfg') and hasattr(sae, 'state_dict'): sae = _from_sae_lens(sae)
     elif not isinstance(sae, SAE):
-        raise FeatgeomError(f'sae of type {type(sae).__name__}', 'A folder, "release:sae_id", a dict of arrays, or a sae-lens object', 'Pass one of these')
+        raise FeatgeomError(f'sae of type {type(sae).__name__}',
+                            'A folder, "release:sae_id", a dict of arrays, or a sae-lens object', 'Pass one of these')
     return sae if device is None else sae.to(device)
 
 def _from_name(name):
@@ -224,29 +236,27 @@ def _from_name(name):
     if path.is_file() and path.name == 'sae_weights.safetensors': return _from_folder(path.parent)
     if path.is_file(): return _from_arrays(_read_arrays(path), path.stem)
     release, colon, sae_id = name.partition(':')
-    if not colon or path.suffix in ('.npz', '.safetensors'):
-        raise FeatgeomError(f'No SAE at {name}', 'A folder with cfg.json and sae_weights.safetensors, or "release:sae_id"', 'Check the path')
+    if not colon or path.suffix == '.safetensors':
+        raise FeatgeomError(f'No SAE at {name}',
+                            'A folder with cfg.json and sae_weights.safetensors, or "release:sae_id"', 'Check the path')
     from sae_lens import SAE as LensSAE
     try: lens = LensSAE.from_pretrained(release, sae_id)
     except Exception as e:  # unknown names and the network raise many types; the cause stays attached
-        raise FeatgeomError(f'SAE {name} does not load ({type(e).__name__}: {str(e)[:300]})', 'A release and id that sae-lens knows',
-                            'Check the name at sae-lens, or the network') from e
+        raise FeatgeomError(f'SAE {name} does not load ({type(e).__name__}: {str(e)[:300]})',
+                            'A release and id that sae-lens knows', 'Check the name, or the network') from e
     return _from_sae_lens(lens, name)
 
 def _pickled(path):
     "The error for files that can run code when opened."
-    return FeatgeomError(f'{path} is pickled, and loading a pickle can run any code in it', 'safetensors, or .npz without objects',
-                         'Where you trust the file: open it elsewhere and save its arrays as safetensors')
+    return FeatgeomError(f'{path} can hold a pickle, and loading a pickle can run any code in it', 'safetensors',
+                         'Where you trust the file: open it yourself and pass its arrays as a dict')
 
 def _read_arrays(path):
-    "Arrays of a .safetensors or .npz file; nothing that could run code is opened."
-    try:
-        if path.suffix == '.safetensors': return load_file(path)
-        with np.load(path, allow_pickle=False) as file: return {key: file[key] for key in file.files}
-    except (SafetensorError, OSError, ValueError, KeyError, EOFError, OverflowError, MemoryError, AttributeError, RuntimeError) as e:
-        if 'allow_pickle' in str(e) or 'ickle' in str(e): raise _pickled(path) from None
-        raise FeatgeomError(f'{path} is damaged or no file of arrays ({type(e).__name__}: {str(e)[:200]})', 'A whole .safetensors or .npz file',
-                            'Copy or save it again') from e
+    "Tensors of a safetensors file, which can hold nothing else."
+    try: return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, OverflowError, MemoryError, RuntimeError) as e:
+        raise FeatgeomError(f'{path} is damaged or no safetensors file ({type(e).__name__}: {str(e)[:200]})',
+                            'A whole safetensors file', 'Copy or save it again') from e
 
 # %% ../nbs/05_sae.ipynb #4b36f732
 def _from_arrays(arrays, name):
@@ -255,7 +265,9 @@ def _from_arrays(arrays, name):
     metadata, named = arrays.pop('metadata', None), arrays.pop('architecture', None)
     settings = {key: arrays.pop(key) for key in _SETTINGS if key in arrays}
     if isinstance(settings.get('k'), (np.integer, np.ndarray)): settings['k'] = int(settings['k'])
-    seen = 'jumprelu' if 'threshold' in arrays else 'gated' if 'r_mag' in arrays else 'topk' if settings.get('k') else 'standard'
+    seen = 'topk' if settings.get('k') else 'standard'
+    if 'threshold' in arrays: seen = 'jumprelu'
+    if 'r_mag' in arrays: seen = 'gated'
     return SAE(arrays, named or seen, metadata, name, **settings)
 
 def _from_folder(path):
@@ -266,7 +278,8 @@ def _from_folder(path):
     if weights_at.name not in names and pickled: raise _pickled(path / pickled[0])
     for need in ('cfg.json', weights_at.name):
         if need not in names:
-            raise FeatgeomError(f'{path} has no {need}', 'A sae-lens folder: cfg.json and sae_weights.safetensors', 'Pass the folder of one SAE')
+            raise FeatgeomError(f'{path} has no {need}', 'A sae-lens folder: cfg.json and sae_weights.safetensors',
+                                'Pass the folder of one SAE')
     cfg = _new_cfg(read_json(path / 'cfg.json', 'SAE configuration'), path)
     weights = _read_arrays(weights_at)
     scale = weights.pop('scaling_factor', None)  # written for a while by sae-lens, all ones unless it was used
@@ -275,15 +288,16 @@ def _from_folder(path):
     if cfg.get('normalize_activations') == 'expected_average_only_in' and 'activation_scaler.json' in names:
         factor = read_json(path / 'activation_scaler.json').get('scaling_factor')
         if isinstance(factor, float) and 0 < factor < math.inf:
-            weights = {key: value.float() for key, value in weights.items()}
-            weights['W_enc'], weights['W_dec'], weights['b_dec'] = weights['W_enc'] * factor, weights['W_dec'] / factor, weights['b_dec'] / factor
+            for key, by in (('W_enc', factor), ('W_dec', 1 / factor), ('b_dec', 1 / factor)):
+                if key in weights: weights[key] = weights[key].float() * by
             cfg['normalize_activations'] = 'none'
     return _from_cfg(cfg, weights, path.name)
 
 def _new_cfg(cfg, path):
     "A configuration in today's form; sae-lens itself rewrites those from before its version 6."
     if not isinstance(cfg, dict) or not isinstance(cfg.get('metadata', {}), dict):
-        raise FeatgeomError(f'{path}/cfg.json is no table of settings', 'The cfg.json of a sae-lens SAE', 'Copy it again')
+        raise FeatgeomError(f'{path}/cfg.json is no table of settings', 'The cfg.json of a sae-lens SAE',
+                            'Copy it again')
     made_by = str(cfg.get('sae_lens_version') or cfg.get('metadata', {}).get('sae_lens_version') or '0')
     if made_by.split('.')[0].isdigit() and int(made_by.split('.')[0]) >= 6: return cfg
     if cfg.get('architecture', 'standard') not in ARCHITECTURES: return cfg
@@ -292,10 +306,12 @@ def _new_cfg(cfg, path):
 
 def _from_cfg(cfg, weights, name):
     "An SAE from a sae-lens configuration and its weights."
-    sae = SAE(weights, cfg.get('architecture'), cfg.get('metadata'), name, **{key: cfg[key] for key in _SETTINGS if key in cfg})
-    if (cfg.get('d_in'), cfg.get('d_sae')) != (sae.d_in, sae.d_sae):
-        raise FeatgeomError(f'cfg.json of SAE {name} says {cfg.get("d_in")} -> {cfg.get("d_sae")}, its weights are {sae.d_in} -> {sae.d_sae}',
-                            'Numbers that agree', 'Does this cfg.json belong to these weights?')
+    settings = {key: cfg[key] for key in _SETTINGS if key in cfg}
+    sae = SAE(weights, cfg.get('architecture'), cfg.get('metadata'), name, **settings)
+    said, found = f'{cfg.get("d_in")} -> {cfg.get("d_sae")}', f'{sae.d_in} -> {sae.d_sae}'
+    if said != found:
+        raise FeatgeomError(f'cfg.json of SAE {name} says {said}, its weights are {found}', 'Numbers that agree',
+                            'Does this cfg.json belong to these weights?')
     return sae
 
 def _from_sae_lens(lens, name=None):
@@ -307,7 +323,8 @@ def _from_sae_lens(lens, name=None):
             sae = _from_folder(Path(tmp))
         sae.name = name
         return sae
-    return _from_cfg(lens.cfg.to_dict(), {key: value.detach().clone() for key, value in lens.state_dict().items()}, name)
+    weights = {key: value.detach().clone() for key, value in lens.state_dict().items()}
+    return _from_cfg(lens.cfg.to_dict(), weights, name)
 
 # %% ../nbs/05_sae.ipynb #4a204330
 class FVU:
@@ -318,7 +335,7 @@ class FVU:
         x,      # activations, (n, d)
         x_hat,  # their reconstructions, (n, d)
     ):
-        "Take in a batch; means and squares are merged in float64 (Chan, Golub & LeVeque 1983), so large means lose nothing."
+        "Take in a batch, merged in float64 as in Chan, Golub & LeVeque 1983, so that large means lose nothing."
         x, x_hat = (torch.as_tensor(o).to('cpu', torch.float64) for o in (x, x_hat))
         if not len(x): return self
         mean = x.mean(0)
@@ -332,7 +349,8 @@ class FVU:
     def value(self):
         "The fraction; raises `FeatgeomError` when the activations do not vary."
         if not self.spread > 0:
-            raise FeatgeomError(f'FVU of {self.n} activations without variance', 'Two or more that differ', 'Take more text')
+            raise FeatgeomError(f'FVU of {self.n} activations without variance', 'Two or more that differ',
+                                'Take more text')
         return self.error / self.spread
 
 def fvu(
@@ -349,7 +367,7 @@ def _pool(
     size: int,   # rows of the pool
     seed,        # an int
 ):               # yields float32 tensors (batch, d) without end
-    "Batches of activations in random order, from a pool of `size` rows; captured once where all of them fit."
+    "Batches of activations in random order, from a pool of `size` rows; captured once where all of them fit into it."
     rng, d = generator(seed), model.width(site)
     draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
     pool, held, first = torch.empty(size, d), 0, True
@@ -366,7 +384,8 @@ def _pool(
                 held = size - sold
                 pool[:held] = pool[order[sold:]]
         if held < batch and first:
-            raise FeatgeomError(f'{held:,} tokens of text', f'At least one batch of {batch:,}', 'Give more text, or a smaller batch')
+            raise FeatgeomError(f'{held:,} tokens of text', f'At least one batch of {batch:,}',
+                                'Give more text, or a smaller batch')
         while first:
             order = torch.randperm(held, generator=draw)
             for at in range(0, held - batch + 1, batch): yield pool[order[at:at + batch]]
@@ -379,104 +398,122 @@ def _rows(model, site, texts, context):
         yield finite(x, f'activations at {site} of {model.name}').float().cpu()
 
 # %% ../nbs/05_sae.ipynb #c278ef05
+_TRAINERS = dict(topk='TopK', batchtopk='BatchTopK', jumprelu='JumpReLU', standard='Standard', gated='Gated')
 _PENALTIES = dict(standard=5., gated=5., jumprelu=1.)
 
 def _training_sae(architecture, d, f, k, penalty, steps, metadata):
     "An untrained sae-lens SAE of the architecture."
     from sae_lens import saes
-    extra = dict(topk=dict(k=k), batchtopk=dict(k=float(k)),
-                 jumprelu=dict(l0_coefficient=penalty, l0_warm_up_steps=steps // 4, jumprelu_sparsity_loss_mode='quadratic', target_l0=float(k)),
-                 standard=dict(l1_coefficient=penalty, l1_warm_up_steps=steps // 10),
-                 gated=dict(l1_coefficient=penalty, l1_warm_up_steps=steps // 10))[architecture]
-    name = dict(topk='TopK', batchtopk='BatchTopK', jumprelu='JumpReLU', standard='Standard', gated='Gated')[architecture]
-    cfg = getattr(saes, f'{name}TrainingSAEConfig')(d_in=d, d_sae=f, normalize_activations='expected_average_only_in', **extra)
+    if penalty is None: penalty = _PENALTIES.get(architecture)
+    settings = dict(topk=dict(k=k), batchtopk=dict(k=float(k)),
+                    jumprelu=dict(l0_coefficient=penalty, l0_warm_up_steps=steps // 4, target_l0=float(k),
+                                  jumprelu_sparsity_loss_mode='quadratic', jumprelu_ste_to_input=True,
+                                  jumprelu_init_threshold=.1, jumprelu_bandwidth=.5),
+                    standard=dict(l1_coefficient=penalty, l1_warm_up_steps=steps // 10),
+                    gated=dict(l1_coefficient=penalty, l1_warm_up_steps=steps // 10))[architecture]
+    cfg = getattr(saes, f'{_TRAINERS[architecture]}TrainingSAEConfig')(
+        d_in=d, d_sae=f, normalize_activations='expected_average_only_in', **settings)
     for key, value in metadata.items(): setattr(cfg.metadata, key, value)
-    return getattr(saes, f'{name}TrainingSAE')(cfg)
+    return getattr(saes, f'{_TRAINERS[architecture]}TrainingSAE')(cfg)
 
-def train_sae(
-    model,                      # whatever `load_model` takes
-    site: str,                  # such as "blocks.3.hook_resid_post"
-    texts: list,                # documents; read again when they have fewer tokens than asked for
-    width,                      # features f, or a list of widths to train on one stream
-    architecture: str='topk',   # topk, batchtopk, jumprelu, standard or gated
-    k: int=16,                  # active features per token: exact for topk, on average for batchtopk, aimed at by jumprelu
-    tokens: int=2_000_000,      # samples to train on
-    seed: int=0,                # of weights and order
-    out=None,                   # folder to save to (for several widths: out/sae-WIDTH); None: not saved
-    progress: bool=True,        # a bar with FVU and L0 of the last batch
-    context: int=None,          # tokens in a window; None: the model's
-    batch: int=1024,            # samples per step
-    lr: float=None,             # learning rate; None: 2e-4 / sqrt(f / 2^14)
-    penalty: float=None,        # on activity, for jumprelu, standard and gated; None: a default
-    memory: int=2**28,          # bytes of activations held at a time
-):                              # an SAE, or a list of them for a list of widths
-    """Train SAEs by sae-lens's trainers on one shuffled stream of activations. The same seed gives the same SAE; global random state is left alone.
-
-    Learning rate as in Gao et al. 2024 (arXiv:2406.04093), falling to zero over the last fifth. Raises `FeatgeomError` for unknown
-    architectures and sites, texts shorter than a batch, NaN or Inf."""
+def _trainer(sae, stream, batch, steps, lr, scale, device):
+    "A sae-lens trainer for one SAE, to be stepped from outside."
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
-    from tqdm.auto import tqdm
-    model = load_model(model)
-    site, context, texts = model.site(site), check_context(model, context), list(texts)
-    widths = [width] if isinstance(width, (int, np.integer)) else list(width)
-    _check_training(architecture, widths, k, tokens, batch)
-    d, steps = model.width(site), tokens // batch
-    metadata = dict(model_name=model.name, hook_name=site, context_size=context, prepend_bos=bool(model.prefix), training_tokens=steps * batch,
-                    seed=seed, dataset_fingerprint=fingerprint(*texts))
-    stream = _pool(model, site, texts, context, batch, max(2 * batch, memory // (4 * d)), seed)
-    now = next(stream)
-    scale = d**.5 / float(now.norm(dim=1).mean())
-    trainers = []
-    with torch.random.fork_rng(devices=[]):
-        for f in map(int, widths):
-            torch.default_generator.manual_seed(seed)
-            sae = _training_sae(architecture, d, f, k, _PENALTIES.get(architecture) if penalty is None else penalty, steps, metadata)
-            sae.b_dec.data = now.mean(0) * scale
-            rate = lr or 2e-4 / (f / 2**14)**.5
-            cfg = SAETrainerConfig(total_training_samples=steps * batch, train_batch_size_samples=batch, lr=rate, lr_end=rate / 10,
-                                   lr_warm_up_steps=min(100, steps // 10), lr_decay_steps=steps // 5, device=str(model.device),
-                                   dead_feature_window=max(20, min(1000, steps // 20)), feature_sampling_window=max(1, steps // 10))
-            trainers.append(SAETrainer(cfg, sae.to(model.device), stream))
-            trainers[-1].activation_scaler.scaling_factor = scale
-        with tqdm(total=steps * batch, desc=f'{architecture} SAE at {site}', unit='tok', unit_scale=True, disable=not progress) as bar:
-            for step in range(steps):
-                for trainer in trainers:
-                    trainer.maybe_reset_sparsity()
-                    last = trainer.step(now)
-                    trainer.n_training_steps += 1
-                    if step % 50 == 49 and progress: trainer.shown = _shown(last)
-                if step % 50 == 49 and progress: bar.set_postfix_str(' | '.join(f'{t.sae.cfg.d_sae}: {t.shown}' for t in trainers), refresh=False)
-                bar.update(batch)
-                if step < steps - 1: now = next(stream)
-    return _finish(trainers, scale, widths, out, isinstance(width, (int, np.integer)))
+    lr = 2e-4 / (sae.cfg.d_sae / 2**14)**.5 if lr is None else lr
+    cfg = SAETrainerConfig(
+        total_training_samples=steps * batch, train_batch_size_samples=batch, device=str(device), lr=lr, lr_end=lr / 10,
+        lr_warm_up_steps=min(100, steps // 10), lr_decay_steps=steps // 5,
+        dead_feature_window=max(20, min(1000, steps // 20)), feature_sampling_window=max(1, steps // 10))
+    trainer = SAETrainer(cfg, sae.to(device), stream)
+    trainer.activation_scaler.scaling_factor = scale
+    return trainer
 
-def _check_training(architecture, widths, k, tokens, batch):
-    "Refuse what cannot be trained."
-    allowed = ('topk', 'batchtopk', 'jumprelu', 'standard', 'gated')
-    if architecture not in allowed:
-        raise FeatgeomError(f'architecture={architecture!r}', f'One of {", ".join(allowed)}', f'Did you mean {nearest(str(architecture), allowed)}?')
-    for f in widths:
-        if not isinstance(f, (int, np.integer)) or f < max(1, k):
-            raise FeatgeomError(f'width {f!r} with k={k}', 'A whole number of features, k or more', 'Take a larger width or a smaller k')
-    if not widths or len(set(widths)) < len(widths): raise FeatgeomError(f'width={widths}', 'Different widths', 'Name each width once')
+# %% ../nbs/05_sae.ipynb #5d7a20ff
+def train_sae(
+    model,                    # whatever `load_model` takes
+    site: str,                # such as "blocks.3.hook_resid_post"
+    texts: list,              # documents; read again when they have fewer tokens than asked for
+    width,                    # features f, or a list of widths to train on one stream
+    architecture: str='topk', # topk, batchtopk, jumprelu, standard or gated
+    k: int=16,                # active features a token: exact for topk, on average for batchtopk, aim of jumprelu
+    tokens: int=2_000_000,    # samples to train on
+    seed: int=0,              # of weights and order
+    out=None,                 # folder to save to (of several widths: out/sae-WIDTH each); None: not saved
+    progress: bool=True,      # show a bar, with FVU and L0 of the last batch
+    context: int=None,        # tokens in a window; None: the model's
+    batch: int=1024,          # samples in a step
+    lr: float=None,           # learning rate; None: 2e-4 / sqrt(f / 2^14)
+    penalty: float=None,      # on activity, for jumprelu, standard and gated; None: a default
+    memory: int=2**28,        # bytes of activations held at a time
+):                            # an SAE, or a list of them for a list of widths
+    """Train SAEs with sae-lens's trainers on one shuffled stream of activations.
+
+    The same seed gives the same SAE, alone or among others; global random state is left alone. Learning rate as in
+    Gao et al. 2024 (arXiv:2406.04093), falling in the last fifth. Raises `FeatgeomError` for unknown architectures
+    and sites, texts shorter than a batch, NaN or Inf."""
+    from tqdm.auto import tqdm
+    model, single = load_model(model), isinstance(width, (int, np.integer))
+    site, context, texts = model.site(site), check_context(model, context), list(texts)
+    widths, steps = [width] if single else list(width), _check_training(architecture, width, k, tokens, batch)
+    metadata = dict(model_name=model.name, hook_name=site, context_size=context, prepend_bos=bool(model.prefix),
+                    training_tokens=steps * batch, seed=seed, dataset_fingerprint=fingerprint(*texts))
+    stream = _pool(model, site, texts, context, batch, max(2 * batch, memory // (4 * model.width(site))), seed)
+    now, trainers = next(stream), []
+    scale = model.width(site)**.5 / float(now.norm(dim=1).mean())
+    with torch.random.fork_rng(devices=[]):
+        for f in widths:
+            torch.default_generator.manual_seed(seed)
+            sae = _training_sae(architecture, model.width(site), int(f), k, penalty, steps, metadata)
+            sae.b_dec.data = now.mean(0) * scale
+            trainers.append(_trainer(sae, stream, batch, steps, lr, scale, model.device))
+        bar = tqdm(total=steps * batch, desc=f'{architecture} SAE', unit='tok', unit_scale=True, disable=not progress)
+        with bar:
+            for step in range(steps):
+                if step: now = next(stream)
+                done = [_step(trainer, now) for trainer in trainers]
+                if progress and step % 50 == 49: bar.set_postfix_str(' | '.join(map(_shown, done)), refresh=False)
+                bar.update(batch)
+    saes = [_finish(trainer, scale) for trainer in trainers]
+    if out is not None:
+        for sae in saes: sae.save(out if single else Path(out) / sae.name)
+    return saes[0] if single else saes
+
+# %% ../nbs/05_sae.ipynb #f9e0d3cb
+def _check_training(architecture, width, k, tokens, batch):
+    "The number of steps; raises for what cannot be trained."
+    if architecture not in _TRAINERS:
+        raise FeatgeomError(f'architecture={architecture!r}', f'One of {", ".join(_TRAINERS)}',
+                            f'Take one of these ({nearest(str(architecture), _TRAINERS)})')
+    widths = width if isinstance(width, (list, tuple)) else [width]
+    least = k if architecture in ('topk', 'batchtopk', 'jumprelu') else 1
+    if not widths or len(set(widths)) < len(widths) or not isinstance(k, int) or k < 1 or any(
+            not isinstance(f, (int, np.integer)) or f < least for f in widths):
+        raise FeatgeomError(f'width={width!r} with k={k!r}', 'Different whole numbers of features, each k or more',
+                            'Take larger widths or a smaller k')
     if not isinstance(batch, int) or not isinstance(tokens, int) or not 2 <= batch <= tokens:
-        raise FeatgeomError(f'tokens={tokens!r} with batch={batch!r}', 'At least one batch of tokens', 'Train on more tokens')
+        raise FeatgeomError(f'tokens={tokens!r} with batch={batch!r}', 'At least one batch of tokens',
+                            'Train on more tokens')
+    return tokens // batch
+
+def _step(trainer, x):
+    "One training step on a batch of activations (batch, d); sae-lens's record of it."
+    trainer.maybe_reset_sparsity()
+    done = trainer.step(x)
+    trainer.n_training_steps += 1
+    return done
 
 def _shown(step):
     "FVU and L0 of a training step, for the bar."
-    codes = step.feature_acts.detach()
-    return f'FVU {fvu(step.sae_in.detach(), step.sae_out.detach()):.3f} L0 {float((codes.to_dense() != 0).sum() / len(codes)):.1f}'
+    codes = step.feature_acts.detach().to_dense()
+    error = fvu(step.sae_in.detach(), step.sae_out.detach())
+    return f'{codes.shape[1]}: FVU {error:.3f}, L0 {float((codes != 0).sum() / len(codes)):.1f}'
 
-def _finish(trainers, scale, widths, out, single):
-    "Trained SAEs with the scale folded in, saved if asked for."
-    saes = []
-    for trainer, f in zip(trainers, widths):
-        trainer.sae.fold_activation_norm_scaling_factor(scale)
-        trainer.set_final_sae_metadata()
-        saes.append(_from_sae_lens(trainer.sae, f'sae-{f}'))
-        if out is not None: saes[-1].save(out if single else Path(out) / f'sae-{f}')
-    return saes[0] if single else saes
+def _finish(trainer, scale):
+    "The trained SAE, with the scale of its inputs folded into its weights."
+    trainer.sae.fold_activation_norm_scaling_factor(scale)
+    trainer.set_final_sae_metadata()
+    return _from_sae_lens(trainer.sae, f'sae-{trainer.sae.cfg.d_sae}')
 
 # %% ../nbs/05_sae.ipynb #50cdfacd
 class FeatureSpace:
@@ -491,8 +528,9 @@ class FeatureSpace:
         self.site = model.site(site)
         width = model.width(self.site)
         if width != sae.d_in:
-            raise FeatgeomError(f'SAE {sae.name} reads {sae.d_in}-wide activations, site {self.site} of model {model.name} is {width} wide',
-                                'Equal widths', 'Was this SAE trained on another model or site?')
+            raise FeatgeomError(f'SAE {sae.name} reads {sae.d_in}-wide activations, '
+                                f'site {self.site} of model {model.name} is {width} wide', 'Equal widths',
+                                'Was this SAE trained on another model or site?')
         self._health = None
 
     @classmethod
@@ -500,20 +538,21 @@ class FeatureSpace:
         model,           # a folder, a hub name, a Hugging Face model, or a LanguageModel (share one between spaces)
         sae,             # whatever `load_sae` takes
         site=None,       # such as "blocks.3.hook_resid_post"; None: what the SAE's metadata say
-        name=None,       # how to call it in tables and maps; None: model, site and SAE
+        name=None,       # how to call it in tables and maps; None: model, site and number of features
         tokenizer=None,  # for a loaded Hugging Face model
         device=None,     # as for `load_model`
         dtype=None,      # as for `load_model`
     ):
-        "Load a feature space from names, folders or loaded objects. Raises `FeatgeomError` where widths disagree or no site is known."
+        "Load a feature space from names, folders or objects. Raises `FeatgeomError` for other widths and no site."
         sae = load_sae(sae)
         bos = sae.metadata.get('prepend_bos')
         model = load_model(model, tokenizer, device, dtype, bos if isinstance(bos, bool) else None)
         site = site or sae.metadata.get('hook_name')
         if not site:
-            raise FeatgeomError(f'SAE {sae.name} does not say where it was trained', f'site=, one of {", ".join(model.sites()[-7:])} ...',
-                                'Pass site=; model.sites() lists all')
-        return cls(model, sae, site, name or f'{model.name} {site} {sae.name}')
+            some = [o for o in model.sites() if o.endswith('hook_resid_post')]
+            raise FeatgeomError(f'SAE {sae.name} does not say where it was trained',
+                                f'site=, such as {", ".join(some[:4])}', 'Pass site=; model.sites() lists all')
+        return cls(model, sae, site, name or f'{model.name.split("/")[-1]}-{site}-{sae.d_sae}')
 
     @property
     def d(self): return self.sae.d_in
@@ -522,8 +561,9 @@ class FeatureSpace:
 
     def provenance(self):
         "Who made the numbers: names and content hashes, as stores keep them."
-        return dict(model=self.model.name, model_hash=self.model.hash, site=self.site, sae=self.sae.name, sae_hash=self.sae.hash,
-                    architecture=self.sae.architecture, d=self.d, f=self.f, prefix=list(self.model.prefix))
+        return dict(model=self.model.name, model_hash=self.model.hash, site=self.site, sae=self.sae.name,
+                    sae_hash=self.sae.hash, architecture=self.sae.architecture, d=self.d, f=self.f,
+                    prefix=list(self.model.prefix))
 
     def health(self,
         texts,                   # documents
@@ -537,7 +577,8 @@ class FeatureSpace:
 
     def __repr__(self):
         k = f' k={self.sae.settings["k"]}' if self.sae.architecture == 'topk' else ''
-        line = f'FeatureSpace({self.name!r}: {self.sae.architecture}{k} SAE, d={self.d} -> f={self.f:,}, at {self.site} of {self.model.name})'
+        line = (f'FeatureSpace({self.name!r}: {self.sae.architecture}{k} SAE, d={self.d} -> f={self.f:,}, '
+                f'at {self.site} of {self.model.name})')
         return line if self._health is None else f'{line}\n  {self._health.line}'
 
 # %% ../nbs/05_sae.ipynb #2dfc4fa6
@@ -574,7 +615,7 @@ class Health(Result):
         fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.6), layout='constrained')
         home = next(iter(self.by_site))
         rows = sorted(self.by_site, key=lambda o: [int(part) if part.isdigit() else part for part in o.split('.')])
-        left.barh(rows, [self.by_site[o] for o in rows], color=['#f2b701' if o == home else '#7a8794' for o in rows])
+        left.barh(rows, [self.by_site[o] for o in rows], color=['#d9a400' if o == home else '#7a8794' for o in rows])
         left.invert_yaxis()
         left.axvline(1, color='k', ls=':', lw=1)
         left.tick_params(labelsize=6)
@@ -586,30 +627,31 @@ class Health(Result):
 
 # %% ../nbs/05_sae.ipynb #ae22ae32
 def _home_first(space):
-    "Sites worth trying: home, then those of equal width in the residual stream and of home's own kind; each tensor once."
-    kind = space.site.split('.', 2)[2]
-    kinds = {'hook_resid_pre', 'hook_resid_mid', 'hook_resid_post', kind}
-    found = {_tensor_of(space.site, space.model): space.site}
+    "Sites to try: home, then those of equal width in the residual stream and of home's own kind, each tensor once."
+    kinds = {'hook_resid_pre', 'hook_resid_mid', 'hook_resid_post', space.site.split('.', 2)[2]}
+    found = {_tensor_of(space.site): space.site}
     for site in space.model.sites():
-        if site.split('.', 2)[2] in kinds and space.model.width(site) == space.d: found.setdefault(_tensor_of(site, space.model), site)
+        if site.split('.', 2)[2] not in kinds or space.model.width(site) != space.d: continue
+        found.setdefault(_tensor_of(site), site)
     return list(found.values())
 
-def _tensor_of(site, model):
+def _tensor_of(site):
     "One name for sites that hold the same tensor: what goes into a block is what came out of the one before."
     block = int(site.split('.')[1])
-    if site.endswith('hook_resid_pre') and block: return f'blocks.{block - 1}.hook_resid_post'
-    return site
+    return f'blocks.{block - 1}.hook_resid_post' if site.endswith('hook_resid_pre') and block else site
 
 def _left_out(x, x_hat, parts=20):
     "FVU with each of `parts` stretches of rows left out in turn, (parts,)."
     x, error = x.double() - x.double().mean(0), (x.double() - x_hat.double()).pow(2).sum(1)
-    n, s, q, e = (torch.stack([f(o) for o in t.tensor_split(parts)]) for f, t in
-                  ((lambda o: torch.tensor(len(o)), x), (lambda o: o.sum(0), x), (lambda o: o.pow(2).sum(), x), (lambda o: o.sum(), error)))
-    spread = q.sum() - q - (s.sum(0) - s).pow(2).sum(1) / (n.sum() - n)
-    return ((e.sum() - e) / spread).numpy()
+    split = list(zip(x.tensor_split(parts), error.tensor_split(parts)))
+    n = torch.tensor([len(o) for o, _ in split])
+    sums, squares = torch.stack([o.sum(0) for o, _ in split]), torch.stack([o.pow(2).sum() for o, _ in split])
+    errors = torch.stack([e.sum() for _, e in split])
+    spread = squares.sum() - squares - (sums.sum(0) - sums).pow(2).sum(1) / (n.sum() - n)
+    return ((errors.sum() - errors) / spread).numpy()
 
 def _better_sites(left_out):
-    "Sites that are clearly better than the first: [(FVU difference, site)], best first. `left_out` is {site: (parts,) of `_left_out`}."
+    "Sites clearly better than the first, of {site: what `_left_out` gave}: [(FVU difference, site)], best first."
     home, *others = left_out
     found = []
     for site in others:
@@ -626,55 +668,61 @@ def health(
     site_tokens: int=2000,    # of these, to try the other sites on
     context: int=None,        # tokens in a window; None: the model's
 ) -> Health:
-    """FVU, L0, dead features and a comparison with the model's other sites; warns where the SAE does not seem to belong here.
+    """FVU, L0, dead features, and FVU at the model's other sites; `warnings` say why the SAE may not belong here.
 
-    FVU is sum|x - x_hat|^2 / sum|x - mean|^2 over all tokens, exact, streamed. Raises `FeatgeomError` for empty texts, NaN or Inf."""
+    FVU is sum|x - x_hat|^2 / sum|x - mean|^2 over all tokens, exact, streamed. Raises `FeatgeomError` for empty texts,
+    NaN or Inf."""
     sites, score = _home_first(space), FVU()
-    fires, sizes, sample = torch.zeros(space.f, dtype=torch.long), [], {site: [] for site in sites}
-    sampled = 0
-    for _, batch in batches(space.model, texts, context):
-        wanted = sites if sampled < site_tokens else sites[:1]
-        keep = torch.from_numpy(batch.keep)
-        got = capture(space.model, batch.input_ids, wanted, batch.attention_mask)
-        got = {site: x[keep.to(x.device)][:max_tokens - score.n] for site, x in got.items()}
-        finite(got[space.site], f'activations at {space.site} of {space.model.name}')
+    fires, sizes, sample = torch.zeros(space.f).long(), [], {site: [] for site in sites}
+    for got in _kept(space, texts, sites, max_tokens, site_tokens, context):
+        if len(got) > 1 or len(sites) == 1:
+            for site, x in got.items(): sample[site].append(x[:max(0, site_tokens - score.n)].cpu())
         for x in got[space.site].split(_slice(space.f)):
             codes = space.sae.encode(x)
             score.add(x, space.sae.reconstruct(x, codes))
             sizes.append((codes != 0).sum(1).cpu())
             fires += (codes != 0).sum(0).cpu()
-        if len(wanted) > 1:
-            for site in sites: sample[site].append(got[site][:site_tokens - sampled].cpu())
-        sampled = min(score.n, site_tokens)
-        if score.n >= max_tokens: break
-    left_out, by_site = {}, {}
-    for site in sites:
-        x = torch.cat(sample[site])
+    by_site, left_out = {}, {}
+    for site, parts in sample.items():
+        x = torch.cat(parts)
         x_hat = torch.cat([space.sae.reconstruct(o).cpu() for o in x.split(_slice(space.f))])
         by_site[site], left_out[site] = fvu(x, x_hat), _left_out(x, x_hat)
-    l0, n = torch.cat(sizes), score.n
-    found = Health(fvu=score.value, l0=float(l0.double().mean()), dead=float((fires == 0).double().mean()),
-                   nonzero=float(l0.double().mean()) / space.f, n_tokens=n, by_site=by_site, n_by_site=sampled,
-                   l0_counts=torch.bincount(l0).numpy(), fires=fires.numpy())
-    return replace(found, warnings=tuple(_complaints(space, found, _better_sites(left_out) if sampled >= 40 else [])))
+    sizes = torch.cat(sizes)
+    l0 = float(sizes.double().mean())
+    found = Health(fvu=score.value, l0=l0, dead=float((fires == 0).double().mean()), nonzero=l0 / space.f,
+                   n_tokens=score.n, by_site=by_site, n_by_site=len(x), l0_counts=torch.bincount(sizes).numpy(),
+                   fires=fires.numpy())
+    return replace(found, warnings=tuple(_complaints(space, found, _better_sites(left_out) if len(x) >= 40 else [])))
+
+def _kept(space, texts, sites, max_tokens, site_tokens, context):
+    "Activations of kept tokens by batches, {site: (n, d)}: at all sites for the first `site_tokens`, then at home."
+    n = 0
+    for _, batch in batches(space.model, texts, context):
+        got = capture(space.model, batch.input_ids, sites if n < site_tokens else sites[:1], batch.attention_mask)
+        keep = torch.from_numpy(batch.keep).to(space.model.device)
+        got = {site: x[keep][:max_tokens - n] for site, x in got.items()}
+        finite(got[space.site], f'activations at {space.site} of {space.model.name}')
+        yield got
+        n += len(got[space.site])
+        if n >= max_tokens: return
 
 def _complaints(space, found, better):
     "What is wrong, in words."
     meta, model, site = space.sae.metadata, space.model, space.site
-    if found.l0 == 0: yield f'All {space.f:,} features are dead on these texts.'
-    elif found.fvu >= 1: yield f'FVU {found.fvu:.2f}: the reconstruction is no better than the mean activation.'
+    if found.l0 == 0: yield f'All {space.f:,} features are dead on these texts'
+    elif found.fvu >= 1: yield f'FVU {found.fvu:.2f}: the reconstruction is no better than the mean activation'
     if better:
-        names = better[0][1]
-        yield (f'{names} is reconstructed clearly better than {site} (FVU {found.by_site[names]:.3f} against {found.by_site[site]:.3f}): '
-               f'was the SAE trained there?')
-    said = meta.get('model_name')
-    if said and _plain(said) != _plain(model.name): yield f'The SAE was trained on model {said}, by its metadata, not on {model.name}.'
-    said = meta.get('hook_name')
-    if said and said != site and (said not in model.sites() or _tensor_of(said, model) != _tensor_of(site, model)):
-        yield f'The SAE was trained at {said}, by its metadata, not at {site}.'
-    said = meta.get('prepend_bos')
-    if isinstance(said, bool) and said != bool(model.prefix):
-        yield f'The SAE was trained {"with" if said else "without"} BOS in front, this model puts {"one" if model.prefix else "none"} there: see load_model(bos=).'
+        best = better[0][1]
+        yield (f'{best} is reconstructed clearly better than {site} (FVU {found.by_site[best]:.3f} against '
+               f'{found.by_site[site]:.3f}): was the SAE trained there?')
+    trained_on, trained_at, bos = (meta.get(key) for key in ('model_name', 'hook_name', 'prepend_bos'))
+    if trained_on and _plain(trained_on) != _plain(model.name):
+        yield f'The SAE was trained on model {trained_on}, by its metadata, not on {model.name}'
+    if trained_at and (trained_at not in model.sites() or _tensor_of(trained_at) != _tensor_of(site)):
+        yield f'The SAE was trained at {trained_at}, by its metadata, not at {site}'
+    if isinstance(bos, bool) and bos != bool(model.prefix):
+        yield (f'The SAE was trained {"with" if bos else "without"} BOS in front of texts, this model is read '
+               f'{"without" if bos else "with"} it (see bos= of load_model)')
 
 def _plain(name):
     "A model's name without owner, folder and case; TransformerLens's gpt2-small is the hub's gpt2."
