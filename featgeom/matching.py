@@ -213,7 +213,7 @@ def _by_rate(fires, best, width):
     order = np.argsort(fires, kind='stable')
     rank = np.empty(len(fires), np.int64)
     rank[order] = np.arange(len(fires))
-    return rank, np.ascontiguousarray(best[order]), min(width, len(fires))
+    return rank, np.ascontiguousarray(best[order]), min(width, max(20, len(fires)//5), len(fires))
 
 def _pooled(owner, score, rank, draws, width):
     "p and null of rows with these owners and scores, in any order."
@@ -414,8 +414,12 @@ class Pairs(Result):
         m = len(columns['a']) if columns['a'].ndim else -1
         if any(columns[o].dtype != np.dtype(t) or columns[o].shape != (m,) for o, t in _COLUMNS.items()): raise bad('columns of wrong type or length')
         for o in 'ab':
-            if m and not 0 <= columns[o].min() <= columns[o].max() < meta.get(o, {}).get('f', 0): raise bad(f'feature numbers of {o} out of range')
-        return cls(**columns, meta=meta)
+            size = meta[o].get('f') if isinstance(meta.get(o), dict) else None
+            if type(size) is not int or (m and not 0 <= columns[o].min() <= columns[o].max() < size): raise bad(f'feature numbers of {o} out of range')
+        pairs = cls(**columns, meta=meta)
+        try: repr(pairs)
+        except (LookupError, TypeError, ValueError): raise bad('its settings are incomplete') from None
+        return pairs
 
     def __repr__(self):
         m, best = self.meta, self.best()
@@ -435,8 +439,9 @@ class Pairs(Result):
         import matplotlib.pyplot as plt
         best, m = self.best(), self.meta
         fig, axes = plt.subplots(1, 2 if m['given'] else 1, figsize=(8 if m['given'] else 4, 2.8), layout='constrained', squeeze=False)
-        axes[0, 0].hist(best.score, 40, (min(0, best.score.min(initial=0)), 1), label='best partner')
-        axes[0, 0].hist(best.null, 40, (min(0, best.score.min(initial=0)), 1), histtype='step', color='k', label='its 95 % chance level')
+        edges = np.linspace(min(0, best.score.min(initial=0)), 1, 41)
+        axes[0, 0].hist(best.score, edges, label='best partner')
+        if m['null']: axes[0, 0].hist(best.null, edges, histtype='step', color='k', label='its 95 % chance level')
         axes[0, 0].set(xlabel=m['metric'], ylabel=f'features of {m["a"]["name"]}', title=f'n={m["n"]:,}, seed {m["seed"]}' if m['n'] else f'seed {m["seed"]}')
         axes[0, 0].legend()
         if m['given']:
@@ -470,7 +475,7 @@ def match(
     shifts: int=10,             # how many
     given: str='token',         # what `within` holds fixed: "token", "bigram", "position"; None for no within-score
     permutations: int=99,       # exchanges within tokens for `within_p`
-    pool: int=200,              # features of like firing count whose chance scores are pooled
+    pool: int=200,              # features of like firing count whose chance scores are pooled, at most a fifth of all (or 20)
     min_shift: int=None,        # smallest shift in rows; default: longer than the longest document and at least n/20
     seed=0,                     # int or numpy Generator, for shifts and permutations
     progress: bool=False,       # show bars

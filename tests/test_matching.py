@@ -1,0 +1,532 @@
+"Guarantees of matching.py: naive equality, planted truths, traps of correlation matching, calibration, files, bad input."
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from scipy import sparse, stats
+from scipy.optimize import linear_sum_assignment
+
+from featgeom.acts import FeatureActs, Rows
+from featgeom.core import FeatgeomError, generator
+from featgeom.matching import Pairs, _COLUMNS, assign, match, match_decoders, rescore, row_groups, within_groups
+from featgeom.nulls import permutation_p
+
+
+def walk(rng, n, states, stay):
+    "A sticky random walk over states."
+    move = rng.random(n) > stay
+    move[0] = True
+    return rng.integers(states, size=move.sum())[np.cumsum(move) - 1]
+
+
+def sparse_acts(rng, n, f, low=.01, high=.1):
+    return (rng.random((n, f)) < np.linspace(low, high, f))*rng.gamma(4, .25, (n, f))
+
+
+def text_rows(rng, n, vocabulary=40, length=25):
+    return Rows(doc=np.arange(n)//length, pos=np.arange(n) % length, token_id=rng.integers(vocabulary, size=n))
+
+
+def store(x, rows=None, name='acts'): return FeatureActs.from_csr(x, rows=rows, name=name)
+
+
+def dense_corr(x, y):
+    x, y = x - x.mean(0), y - y.mean(0)
+    return (x/np.linalg.norm(x, axis=0)).T @ (y/np.linalg.norm(y, axis=0))
+
+
+def plain(a, b, **more): return match(a, b, **{**dict(null=None, given=None, min_fires=1), **more})
+
+
+def same(p, q, but=()):
+    return all(np.array_equal(getattr(p, o), getattr(q, o), equal_nan=np.dtype(t).kind == 'f') for o, t in _COLUMNS.items() if o not in but)
+
+
+# scores, lists, flags ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('metric', ['correlation', 'jaccard'])
+@pytest.mark.parametrize('k', [1, 4])
+def test_lists_equal_the_dense_matrix(metric, k):
+    rng = generator(0)
+    x, y = (store(sparse_acts(rng, 3000, f)) for f in (30, 45))
+    u, v = x.csr().toarray().astype(float), y.csr().toarray().astype(float)
+    met = (u != 0).T.astype(int) @ (v != 0).astype(int)
+    full = dense_corr(u, v) if metric == 'correlation' else met/((u != 0).sum(0)[:, None] + (v != 0).sum(0) - met)
+    full = np.where(met > 0, full, -np.inf)
+    from_a = {(i, j) for i in range(30) for j in np.argsort(-full[i], kind='stable')[:k] if met[i, j]}
+    from_b = {(i, j) for j in range(45) for i in np.argsort(-full[:, j], kind='stable')[:k] if met[i, j]}
+    got = plain(x, y, metric=metric, k=k)
+    rows = list(zip(got.a.tolist(), got.b.tolist()))
+    assert set(rows) == from_a | from_b and len(rows) == len(set(rows))
+    assert {r for r, o in zip(rows, got.from_a) if o} == from_a and {r for r, o in zip(rows, got.from_b) if o} == from_b
+    assert np.abs(got.score - full[got.a, got.b]).max() < 1e-12
+    assert np.array_equal(got.support, met[got.a, got.b])
+    best_a, best_b = full.argmax(1), full.argmax(0)
+    assert np.array_equal(got.mutual, (best_a[got.a] == got.b) & (best_b[got.b] == got.a))
+    assert np.array_equal(got.best().b, best_a)
+    order = np.lexsort((got.b, -got.score, got.a))
+    assert np.array_equal(order, np.arange(len(got)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 60), f_a=st.integers(1, 8), f_b=st.integers(1, 8), k=st.integers(1, 9))
+def test_small_cases_signed_tied_and_constant(seed, n, f_a, f_b, k):
+    "Small integers: many ties, signed codes, dead and constant columns."
+    rng = np.random.default_rng(seed)
+    u, v = (rng.integers(-1, 3, (n, f))*(rng.random((n, f)) < rng.random(f)*1.3) for f in (f_a, f_b))
+    if (u.std(0) == 0).all() or (v.std(0) == 0).all():
+        with pytest.raises(FeatgeomError, match='no feature to match'): plain(store(u), store(v), k=k)
+        return
+    got = plain(store(u), store(v), k=k)
+    assert not np.isnan(got.score).any() and (np.abs(got.score) <= 1).all()
+    for i in range(f_a):
+        can = [j for j in range(f_b) if u[:, i].std() > 0 and v[:, j].std() > 0 and ((u[:, i] != 0) & (v[:, j] != 0)).any()]
+        r = {j: np.corrcoef(u[:, i], v[:, j])[0, 1] for j in can}
+        mine = got.score[(got.a == i) & got.from_a]
+        assert np.allclose(mine, sorted(r.values(), reverse=True)[:k], atol=1e-9) and len(mine) == min(k, len(can))
+
+
+def test_self_correlation_is_one_to_the_last_digits():                      # KA-69, T8: one ddof everywhere
+    x = store(sparse_acts(generator(1), 500, 20, .05, .3))
+    best = plain(x, x).best()
+    assert np.array_equal(best.a, best.b) and np.abs(best.score - 1).max() < 1e-12
+
+
+def test_large_means_do_not_cancel():                                       # T8
+    rng = generator(2)
+    shared = rng.normal(size=(20000, 1))
+    u, v = (1e4 + .6*shared + rng.normal(size=(20000, 6)) for _ in range(2))
+    u, v = u.astype(np.float32), v.astype(np.float32)
+    u[rng.random(u.shape) < .0002] = 0                                      # not quite dense
+    full = dense_corr(u.astype(float), v.astype(float))
+    got = plain(store(u), store(v), k=6)
+    assert len(got) == 36 and np.abs(got.score - full[got.a, got.b]).max() < 1e-9
+    assert np.array_equal(got.support, ((u != 0).T.astype(int) @ (v != 0).astype(int))[got.a, got.b])
+    mixed = np.hstack([v[:, :3], sparse_acts(rng, 20000, 3)]).astype(np.float32)
+    full, got = dense_corr(u.astype(float), mixed.astype(float)), plain(store(u), store(mixed), k=6)
+    assert np.abs(got.score - full[got.a, got.b]).max() < 1e-9
+
+
+def test_dead_rare_and_constant_are_counted_and_never_nan():                # T9
+    rng = generator(3)
+    x, y = sparse_acts(rng, 4000, 12, .05, .2), sparse_acts(rng, 4000, 9, .05, .2)
+    x[:, 2] = 0; y[:, 5] = 0; x[:, 3] = 0; x[:7, 3] = 1; x[:, 4] = 2.5
+    for one_to_one in (False, True):
+        got = match(store(x), store(y), given=None, one_to_one=one_to_one)
+        assert {o: got.meta['a'][o] for o in ('f', 'live', 'dead', 'rare', 'constant')} == dict(f=12, live=9, dead=1, rare=1, constant=1)
+        assert got.meta['b']['dead'] == 1 and not set(got.a) & {2, 3, 4} and 5 not in got.b
+        assert not any(np.isnan(getattr(got, o)).any() for o in ('score', 'support', 'null', 'p'))
+
+
+def test_two_singletons_on_one_token_are_no_match():                        # T10
+    x = sparse_acts(generator(4), 5000, 10, .05, .1)
+    x[:, 0] = 0; x[77, 0] = 3.
+    assert 0 not in match(store(x), store(x), given=None).a
+    spurious = plain(store(x), store(x)).best()
+    assert spurious.score[0] == pytest.approx(1) and spurious.support[0] == 1    # without min_fires it would be perfect
+
+
+def test_order_of_features_does_not_matter():                               # T11
+    rng = generator(5)
+    x, y = sparse_acts(rng, 3000, 40), sparse_acts(rng, 3000, 50)
+    x[:, :20] += (y[:, :20] > 0)*rng.random((3000, 20))
+    rows = text_rows(rng, 3000)
+    p, q = rng.permutation(40), rng.permutation(50)
+    for one_to_one in (False, True):
+        one = match(store(x, rows), store(y, rows), min_fires=5, one_to_one=one_to_one).table()
+        two = match(store(x[:, p], rows), store(y[:, q], rows), min_fires=5, one_to_one=one_to_one).table()
+        two = two.assign(a=p[two.a], b=q[two.b]).sort_values(['a', 'score', 'b'], ascending=[True, False, True]).reset_index(drop=True)
+        exact = ['a', 'b', 'support', 'token_only', 'mutual', 'from_a', 'from_b', 'of_a']
+        assert one[exact].astype(int).equals(two[exact].astype(int))
+        for o in ('score', 'within', 'within_p'): assert np.allclose(one[o], two[o], atol=1e-12, equal_nan=True)
+        assert np.corrcoef(one.p, two.p)[0, 1] > .99        # pools at equal firing counts may be cut elsewhere
+
+
+def test_sides_swap():                                                      # T12: A->B is not the transpose of B->A, but swapping sides is
+    rng = generator(6)
+    x, y = sparse_acts(rng, 3000, 25), sparse_acts(rng, 3000, 60)
+    one, two = plain(store(x), store(y), k=2), plain(store(y), store(x), k=2)
+    forth = {(a, b): (s, fa, fb, m) for a, b, s, fa, fb, m in zip(one.a, one.b, one.score, one.from_a, one.from_b, one.mutual)}
+    back = {(b, a): (s, fb, fa, m) for a, b, s, fa, fb, m in zip(two.a, two.b, two.score, two.from_a, two.from_b, two.mutual)}
+    assert forth == back
+    assert (one.from_a != one.from_b).any()
+
+
+def test_result_does_not_depend_on_the_threads(monkeypatch):
+    from featgeom import matching
+    rng = generator(7)
+    x, y, rows = sparse_acts(rng, 2000, 37), sparse_acts(rng, 2000, 41), text_rows(rng, 2000)
+    results = []
+    for threads in (1, 3, 8):
+        monkeypatch.setattr(matching, '_threads', threads)
+        results.append(match(store(x, rows), store(y, rows), min_fires=5))
+    assert same(results[0], results[1]) and same(results[0], results[2])
+
+
+# one-to-one ----------------------------------------------------------------------------------------------------------
+
+def test_assignment_known_answer():                                         # KA-40
+    scores = np.array([[.9, .8], [.85, .1]])
+    i, j = assign(scores)
+    assert j.tolist() == [1, 0] and scores[i, j].sum() == pytest.approx(1.65)
+    assert scores.argmax(1).tolist() == [0, 0] and scores[i, j].mean() <= scores.max(1).mean()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), f_a=st.integers(1, 12), f_b=st.integers(1, 12), density=st.floats(.1, 1))
+def test_assignment_is_the_best_partial_matching(seed, f_a, f_b, density):
+    rng = np.random.default_rng(seed)
+    scores = np.where(rng.random((f_a, f_b)) < density, rng.uniform(-.5, 1, (f_a, f_b)), 0)
+    i, j = assign(sparse.csr_array(scores))
+    assert len(set(i)) == len(i) and len(set(j)) == len(j) and (scores[i, j] > 0).all() and (np.diff(i) > 0).all()
+    useful = np.maximum(scores, 0)                                          # staying single is worth 0
+    r, c = linear_sum_assignment(useful, maximize=True)
+    assert scores[i, j].sum() == pytest.approx(useful[r, c].sum())
+
+
+def test_permutation_is_recovered():                                        # KA-39
+    rng = generator(8)
+    x = sparse_acts(rng, 2000, 200, .03, .1)
+    p = rng.permutation(200)
+    got = plain(store(x), store(x[:, p]*rng.uniform(.1, 9, 200)), one_to_one=True)
+    assert np.array_equal(p[got.b], got.a) and len(got) == 200 and got.score.min() > .9999 and got.mutual.all()
+    assert got.meta['one_to_one'] == dict(exact=True, candidates=200, left_a=0, left_b=0)
+
+
+def test_restricted_assignment_says_so_and_is_close():
+    "Above 2**20 pairs each feature's best 64 are candidates."
+    rng = generator(9)
+    x, y = sparse_acts(rng, 1500, 1100, .03, .1), sparse_acts(rng, 1500, 1000, .03, .1)
+    got = plain(store(x), store(y), one_to_one=True)
+    note = got.meta['one_to_one']
+    assert note['candidates'] == 64 and note['exact'] is False
+    assert note['left_a'] == 1100 - len(got) and note['left_b'] == 1000 - len(got)
+    full = np.maximum(dense_corr(x, y), 0)
+    r, c = linear_sum_assignment(full, maximize=True)
+    assert .97*full[r, c].sum() < got.score.sum() <= full[r, c].sum() + 1e-6
+
+
+# chance --------------------------------------------------------------------------------------------------------------
+
+def sticky(rng, n, f):
+    "Independent features that fire in bursts, half of them rarely."
+    return np.stack([(walk(rng, n, 8 if i % 2 else 40, .9) == 0)*rng.gamma(4, .25, n) for i in range(f)], 1)
+
+
+@pytest.mark.parametrize('one_to_one', [False, True])
+def test_p_of_best_partners_is_uniform_on_independent_sticky_data(one_to_one):     # T13, T17
+    rng, ps, qs = generator(10), [], []
+    for i in range(60):
+        got = match(store(sticky(rng, 3000, 50)), store(sticky(rng, 3000, 60)), min_fires=20, given=None, shifts=20, seed=i, one_to_one=one_to_one)
+        tested = ~np.isnan(got.q)
+        ps.append(got.p[tested & got.of_a]); qs.append((got.q[tested] <= .05).any())
+    p = np.concatenate(ps)
+    if one_to_one: assert np.mean(p <= .05) <= .06                           # the null is that of the best partner: conservative
+    else:
+        assert abs(np.mean(p <= .05) - .05) < .012 and abs(np.mean(p <= .2) - .2) < .03 and abs(p.mean() - .5) < .03
+        for feature in (0, 1):                                              # a common and a rare one of each match: independent
+            assert stats.kstest([o[feature] for o in ps], 'uniform').pvalue > .005
+            assert abs(np.mean([np.mean(o[feature::2] <= .05) for o in ps]) - .05) < .025
+    assert np.mean(qs) <= .2                                                # two families at 5 % a match
+
+
+def test_null_and_p_against_the_definition():
+    "One shift after the other with numpy, pools by firing count, ranks."
+    rng = generator(11)
+    x, y = sparse_acts(rng, 1000, 12, .05, .3), sparse_acts(rng, 1000, 10, .05, .3)
+    got = match(store(x), store(y), k=2, min_fires=1, given=None, shifts=7, pool=5, seed=3)
+    for side, u, v, sign in (('a', x, y, -1), ('b', y, x, 1)):
+        draws = np.array([np.maximum(dense_corr(u, np.roll(v, sign*s, axis=0)).max(1), 0) for s in got.meta['shifts']])
+        order = np.argsort((u != 0).sum(0), kind='stable')
+        for e in np.flatnonzero(got.of_a == (side == 'a')):
+            feature = getattr(got, side)[e]
+            first = np.clip(np.flatnonzero(order == feature)[0] - 2, 0, u.shape[1] - 5)
+            pool = draws[:, order[first:first + 5]].ravel()
+            assert got.p[e] == pytest.approx(permutation_p(got.score[e], pool))
+            assert got.null[e] == pytest.approx(np.quantile(pool, .95, method='inverted_cdf'))
+    assert got.meta['p_floor'] == 1/36 and all(50 <= s <= 950 for s in got.meta['shifts'])
+
+
+def test_every_feature_is_tested_once():
+    rng = generator(12)
+    x, y = sparse_acts(rng, 4000, 40), sparse_acts(rng, 4000, 70)
+    got = match(store(x), store(y), given=None, min_fires=5)
+    tested = ~np.isnan(got.q)
+    assert np.array_equal(got.a[tested & got.of_a], np.unique(got.a))       # each a once, on its best
+    assert np.array_equal(got.best().q, got.q[tested & got.of_a])
+    mine = got.b[tested & ~got.of_a]
+    assert len(mine) == len(set(mine)) and not set(mine) & set(got.b[got.mutual])
+    assert set(mine) | set(got.b[got.mutual]) == set(range(70))
+    assert (got.q[tested] >= got.p[tested] - 1e-12).all()
+
+
+def test_shift_is_longer_than_the_longest_document():
+    rng = generator(13)
+    x = store(sparse_acts(rng, 2000, 20, .05, .1), Rows(doc=np.repeat([0, 1, 2], [150, 700, 1150]), pos=np.zeros(2000, int), token_id=np.zeros(2000, int)))
+    with pytest.raises(FeatgeomError, match='leave 0 shifts'): match(x, x, given=None)
+    y = store(x.csr(), Rows(doc=np.repeat(np.arange(4), [150, 400, 600, 850]), pos=np.zeros(2000, int), token_id=np.zeros(2000, int)))
+    assert match(y, y, given=None).meta['min_shift'] == 851
+    assert match(store(x.csr()), store(x.csr()), given=None).meta['min_shift'] == 100     # n/20 where rows are samples
+
+
+def test_in_sample_scores_of_independent_features_vanish_held_out():        # T13
+    rng = generator(14)
+    x, y = sticky(rng, 6000, 60), sticky(rng, 6000, 60)
+    best = match(store(x[:3000]), store(y[:3000]), given=None, min_fires=20).best()
+    held = rescore(best, store(x[3000:]), store(y[3000:]))
+    assert best.meta['in_sample'] and best.score.mean() > .04 and abs(held.mean()) < .01
+    full = dense_corr(x[3000:], y[3000:])
+    assert np.allclose(held, full[best.a, best.b], atol=1e-9)
+    jaccard = match(store(x), store(y), metric='jaccard', given=None, null=None, min_fires=20)
+    assert np.allclose(rescore(jaccard, store(x), store(y)), jaccard.score)
+
+
+# within tokens -------------------------------------------------------------------------------------------------------
+
+def naive_within(u, v, z):
+    keep = np.bincount(z)[z] > 1
+    u, v, z = u[keep].astype(float), v[keep].astype(float), z[keep]
+    mean = lambda o: (np.bincount(z, o)/np.maximum(np.bincount(z), 1))[z]
+    top = np.mean(u*v - mean(u)*mean(v))
+    return top/np.sqrt(np.mean(u*u - mean(u)**2)*np.mean(v*v - mean(v)**2))
+
+
+@pytest.mark.parametrize('given_', ['token', 'bigram', 'position'])
+def test_within_equals_the_formula(given_):
+    rng = generator(15)
+    n = 3000
+    rows = text_rows(rng, n, vocabulary=30, length=20)
+    x, y = sparse_acts(rng, n, 15, .05, .3), sparse_acts(rng, n, 18, .05, .3)
+    x[:, :5] += rng.normal(size=30)[rows.token_id][:, None] > 1             # some token dependence
+    got = match(store(x, rows), store(y, rows), k=4, min_fires=5, null=None, given=given_)
+    z = row_groups(rows, given_)
+    want = [naive_within(store(x).csr().toarray()[:, a], store(y).csr().toarray()[:, b], z) for a, b in zip(got.a, got.b)]
+    assert np.abs(got.within - want).max() < 1e-9 and not got.token_only.any()
+    assert got.meta['given_rows'] == (np.bincount(z)[z] > 1).sum()
+
+
+def test_token_detectors_and_context_features():                            # T33
+    rng = generator(16)
+    n = 12000
+    rows = text_rows(rng, n, vocabulary=30)
+    context = walk(rng, n, 6, .95)
+    on = rows.token_id == 4
+    def side():
+        strength = lambda: rng.gamma(20, .05, n)
+        return np.stack([on*1., (rows.token_id == 5)*strength(), ((rows.token_id == 6) & (context < 3))*strength(), (context == 2)*strength(),
+                         np.isin(rows.token_id, [7, 9])*(1. + (rows.token_id == 9))], 1)
+    x, y = side(), side()
+    got = match(store(x, rows), store(y, rows)).best()
+    assert np.array_equal(got.a, got.b) and (got.score > .8).all() and (got.q < .05).all()
+    assert got.token_only.tolist() == [True, False, False, False, True]
+    assert np.isnan(got.within[[0, 4]]).all() and np.isnan(got.within_p[[0, 4]]).all()
+    assert abs(got.within[1]) < .15 and got.within_p[1] > .01               # the token and nothing else
+    assert got.within[2] > .8 and got.within[3] > .8 and (got.within_p[2:4] == .01).all()
+    own = match(store(x, rows), store(x, rows), one_to_one=True)
+    assert np.allclose(own.within[~own.token_only], 1) and own.token_only.sum() == 2
+    assert '2 are pure token detectors' in repr(got)
+
+
+def test_within_p_is_uniform_where_only_the_token_is_shared_and_matches_the_naive_loop():
+    rng = generator(17)
+    ps, n = [], 600
+    for _ in range(60):
+        z = rng.integers(12, size=n)
+        common = rng.random((12, 8))
+        x, y = ((rng.random((n, 8)) < common[z])*rng.gamma(4, .25, (n, 8)) for _ in range(2))
+        r, p, only = within_groups(x, y, z, np.arange(8), np.arange(8), permutations=59, seed=rng)
+        ps.append(p)
+        assert not only.any() and np.abs(r).max() < .3
+    ps = np.concatenate(ps)
+    assert stats.kstest(ps, 'uniform').pvalue > .005 and set(np.rint(ps*60)) <= set(range(1, 61))
+    from featgeom.nulls import permute_within                               # the same draws, naively
+    order = np.argsort(z, kind='stable')
+    u, v, w, draws = sparse.csr_array(x).toarray()[order], y[order], z[order], generator(5)
+    perms = [permute_within(w, draws) for _ in range(30)]
+    naive = [permutation_p((u[:, i]*v[:, i]).sum(), [(u[q, i]*v[:, i]).sum() for q in perms]) for i in range(8)]
+    assert np.allclose(within_groups(x, y, z, np.arange(8), np.arange(8), permutations=30, seed=5)[1], naive)
+
+
+def test_storage_noise_does_not_hide_a_token_detector():
+    "A detector whose strength is rounded differently from row to row, as float16 does, is still a detector."
+    rng = generator(18)
+    rows = text_rows(rng, 4000, vocabulary=10)
+    flat = (rows.token_id == 3)*(7.3 + 1e-3*rng.normal(size=4000))
+    alive = (rows.token_id == 3)*(7.3 + .1*rng.normal(size=4000))
+    x = np.stack([flat.astype(np.float16), alive.astype(np.float16)], 1).astype(np.float32)
+    got = match(store(x, rows), store(x, rows), k=1, null=None).best()
+    assert got.token_only.tolist() == [True, False] and got.within[1] == pytest.approx(1)
+
+
+def test_features_only_on_tokens_seen_once_are_undefined_not_token_only():
+    x = np.array([[1.], [2.], [0.], [0.], [0.]])
+    r, p, only = within_groups(x, x, np.array([0, 1, 2, 2, 2]), [0], [0])
+    assert np.isnan(r[0]) and np.isnan(p[0]) and not only[0]
+
+
+def test_bigrams_stay_in_their_document():
+    rows = Rows(doc=[0, 0, 1, 1, 1], pos=[0, 1, 0, 1, 3], token_id=[7, 8, 8, 8, 8])
+    z = row_groups(rows, 'bigram')
+    assert z[1] != z[2] and len(set(z)) == 5                                # "7 8", start "8", "8 8", unknown "8"
+
+
+# results -------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope='module')
+def pairs():
+    rng = generator(19)
+    rows = text_rows(rng, 2000)
+    x = sparse_acts(rng, 2000, 20, .05, .2)
+    return match(store(x, rows, 'one'), store(x[:, ::-1] + (rng.random((2000, 20)) < .02), rows, 'two'))
+
+
+def test_save_and_load(pairs, tmp_path):
+    path = pairs.save(tmp_path/'p.safetensors')
+    back = Pairs.load(path)
+    assert same(pairs, back) and back.meta == pairs.meta and repr(back) == repr(pairs)
+    assert back.save(tmp_path/'q').read_bytes() == path.read_bytes()
+    empty = pairs[np.zeros(0, int)]
+    assert len(Pairs.load(empty.save(tmp_path/'e'))) == 0 and 'Pairs(0 pairs' in repr(empty)
+
+
+def test_damaged_and_foreign_files_are_refused(pairs, tmp_path):
+    from safetensors.numpy import save
+    whole = pairs.save(tmp_path/'p').read_bytes()
+    good = {o: getattr(pairs, o) for o in _COLUMNS}
+    meta = dict(format=1, kind='featgeom pairs', **pairs.meta)
+    foreign = [b'', b'junk'*100, whole[:100], whole[:-1], whole + b'x', save(good), save(good, metadata={'featgeom': '{'}),
+               save(good, metadata={'featgeom': '[]'}), save(good, metadata={'featgeom': json.dumps({**meta, 'format': 2})}),
+               save({**good, 'a': good['a'].astype(np.int64)}, metadata={'featgeom': json.dumps(meta)}),
+               save({**good, 'b': good['b'] + 1000}, metadata={'featgeom': json.dumps(meta)}),
+               save({**good, 'b': good['b'] - 1000}, metadata={'featgeom': json.dumps(meta)}),
+               save({**good, 'p': good['p'][:-1]}, metadata={'featgeom': json.dumps(meta)}),
+               save({**good, 'a': good['a'][:, None]}, metadata={'featgeom': json.dumps(meta)}),
+               save(good, metadata={'featgeom': json.dumps({**meta, 'a': None})}), save(good, metadata={'featgeom': json.dumps({**meta, 'p_floor': 'low'})}),
+               save(good, metadata={'featgeom': json.dumps({o: v for o, v in meta.items() if o != 'one_to_one'})}),
+               save({o: v for o, v in good.items() if o != 'q'}, metadata={'featgeom': json.dumps(meta)})]
+    for i, data in enumerate(foreign):
+        (tmp_path/'bad').write_bytes(data)
+        with pytest.raises(FeatgeomError): Pairs.load(tmp_path/'bad')
+    with pytest.raises(FeatgeomError, match='no such file'): Pairs.load(tmp_path/'none')
+
+
+def test_table_repr_plot(pairs):
+    assert list(pairs.table().columns) == list(_COLUMNS) and len(pairs.table()) == len(pairs)
+    text = repr(pairs)
+    for words in ('one: 20 of 20 features', 'in sample', 'chance', 'p is at least', 'within token', 'pure token detectors', 'mutual'): assert words in text
+    import matplotlib
+    matplotlib.use('Agg')
+    assert len(pairs.plot().axes) == 2
+    assert json.loads(json.dumps(pairs.meta)) == pairs.meta
+
+
+def test_seed_reproduces_and_inputs_are_untouched():
+    rng = generator(20)
+    rows = text_rows(rng, 1500)
+    x = store(1e4*(rng.random((1500, 6)) > .001) + sparse_acts(rng, 1500, 6, .2, .3), rows)
+    before, state = x.csr().copy(), np.random.get_state()[1].copy()
+    one, two, three = (match(x, x, seed=s) for s in (1, 1, 2))
+    assert same(one, two) and one.meta == two.meta and three.meta['shifts'] != one.meta['shifts']
+    assert (before != x.csr()).nnz == 0 and np.array_equal(np.random.get_state()[1], state)
+
+
+# bad input -----------------------------------------------------------------------------------------------------------
+
+def test_bad_arguments_are_refused_with_the_reason():
+    rng = generator(21)
+    rows, x = text_rows(rng, 500), sparse_acts(rng, 500, 6, .2, .3)
+    a = store(x, rows)
+    cases = [(dict(metric='corelation'), 'nearest: correlation'), (dict(k=0), 'k is a whole number'), (dict(k=2.5), 'k is a whole number'),
+             (dict(min_fires=0), 'min_fires'), (dict(shifts=0), 'shifts'), (dict(shifts=3), 'At least 19'), (dict(permutations=5), 'at least 19'),
+             (dict(null='shuffle'), 'null is "shift"'), (dict(given='tokens'), 'nearest: token'), (dict(min_shift=300), 'leave 0 shifts'),
+             (dict(seed=None), 'Pass seed=0'), (dict(min_fires=400), 'no feature to match')]
+    for options, words in cases:
+        with pytest.raises(FeatgeomError, match=words): match(a, a, **options)
+
+
+def test_bad_stores_are_refused_with_the_reason():
+    rng = generator(22)
+    rows, x = text_rows(rng, 500), sparse_acts(rng, 500, 6, .2, .3)
+    a = store(x, rows)
+    changed = lambda **o: store(x, Rows(**{**dict(doc=rows.doc, pos=rows.pos, token_id=rows.token_id), **o}))
+    cases = [(store(x[:400], rows[np.arange(400)]), 'A has 500 rows, B has 400'), (changed(token_id=rows.token_id + 1), 'tokenizers'),
+             (changed(doc=rows.doc//2), 'differ in doc'), (changed(pos=rows.pos + 1), 'differ in pos'), (store(x), 'differ in'),
+             (x, 'from_csr'), (store(np.zeros((500, 3)), rows), '3 dead')]
+    for other, words in cases:
+        with pytest.raises(FeatgeomError, match=words): match(a, other, min_fires=5)
+    with pytest.raises(FeatgeomError, match='given=None'): match(store(x), store(x), min_fires=5)
+    class Broken:
+        shape, name, meta = x.shape, 'broken', {}
+        def csr(self): return sparse.csr_array(np.where(x == x.max(), np.nan, x))
+    broken = Broken()
+    broken.rows = rows
+    with pytest.raises(FeatgeomError, match='NaN or Inf'): match(a, broken, min_fires=5)
+
+
+def test_sides_that_never_meet_give_no_pairs():
+    x = np.zeros((400, 2))
+    x[:100] = generator(23).random((100, 2))
+    got = match(store(x), store(x[::-1]), given=None)
+    assert len(got) == 0 and len(got.best()) == 0 and repr(got).startswith('Pairs(0 pairs')
+
+
+def test_split_child_and_jaccard_of_independent():                          # KA-71
+    rng = generator(24)
+    n = 200_000
+    parent = rng.random(n) < .02
+    child = parent & (rng.random(n) < .5)
+    got = plain(store(parent[:, None].astype(float)), store(child[:, None].astype(float)))
+    assert got.score[0] == pytest.approx(.7035, abs=.02)
+    u, v = rng.random(n) < .01, rng.random(n) < .02
+    got = plain(store(u[:, None].astype(float)), store(v[:, None].astype(float)), metric='jaccard')
+    assert got.score[0] == pytest.approx(.00671, abs=.0015)
+
+
+# decoders ------------------------------------------------------------------------------------------------------------
+
+class Space:
+    "A stand-in for FeatureSpace."
+    def __init__(self, w, **provenance):
+        import torch
+        self.sae, self.name = type('SAE', (), dict(W_dec=torch.tensor(w)))(), 'space'
+        self.provenance = lambda: dict(dict(model_hash='m', site='blocks.0.hook_resid_post', sae_hash='s'), **provenance)
+
+
+def test_decoders_equal_the_dense_cosine_and_recover_a_permutation():
+    rng = generator(25)
+    w = rng.normal(size=(300, 40))
+    w[7] = 0
+    p = rng.permutation(300)
+    got = match_decoders(Space(w), Space(w[p]*rng.uniform(.1, 5, (300, 1)), sae_hash='t'), k=3)
+    assert np.array_equal(p[got.best().b], got.best().a) and 7 not in got.a and got.meta['a']['dead'] == 1
+    assert np.allclose(got.best().score, 1) and (got.best().q < .05).all() and np.isnan(got.support).all() and np.isnan(got.within).all()
+    v = rng.normal(size=(700, 40))
+    got, full = match_decoders(w, v, k=5), (w/np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-9)) @ (v/np.linalg.norm(v, axis=1, keepdims=True)).T
+    assert np.abs(got.score - full[got.a, got.b]).max() < 1e-12
+    mine = got.score[got.from_a].reshape(-1, 5)
+    assert np.allclose(mine, -np.sort(-np.delete(full, 7, 0), 1)[:, :5])
+    assert np.array_equal(got.mutual, (full.argmax(1)[got.a] == got.b) & (full.argmax(0)[got.b] == got.a))
+    assert match_decoders(w, -w, k=1, null=None).score.max() < .99          # KA-42: signed
+
+
+def test_decoder_null_is_calibrated_for_uneven_rows():
+    "Independent decoders with a strong common mean and covariance: isotropic rows would call everything a match."
+    rng, ps = generator(26), []
+    for i in range(12):
+        shape = np.diag(np.linspace(3, .2, 20)) @ rng.normal(size=(20, 20))
+        x, y = (rng.normal(size=(150, 20)) @ shape + shape[0] for _ in range(2))
+        ps.append(match_decoders(x, y, k=1, seed=i).best().p)
+    ps = np.concatenate(ps)
+    assert abs(np.mean(ps <= .05) - .05) < .03 and abs(ps.mean() - .5) < .06
+
+
+def test_decoders_of_other_sites_widths_or_broken_are_refused():
+    rng = generator(27)
+    w = rng.normal(size=(30, 8))
+    cases = [(Space(w), Space(w, site='blocks.1.hook_resid_post'), 'different site'), (Space(w), Space(w, model_hash='n'), 'different model_hash'),
+             (w, w[:, :7], 'One width'), (w, np.where(w == w.max(), np.nan, w), 'NaN'), (w, w[0], 'Rows of features'), (w, 0*w, 'are zero')]
+    for a, b, words in cases:
+        with pytest.raises(FeatgeomError, match=words): match_decoders(a, b)
+    with pytest.raises(FeatgeomError, match='k is'): match_decoders(w, w, k=0)
+    with pytest.raises(FeatgeomError, match='Rows have no part'): rescore(match_decoders(w, w), store(w), store(w))
