@@ -1,6 +1,6 @@
 """Matching against float32 GEMM in blocks, side by side on the same cores, each contender in a process of its own.
 
-`python tests/bench/bench_matching.py` measures one eighth of the GEMM's blocks and multiplies by eight; `--whole` runs all."""
+`python tests/bench/bench_matching.py` runs one eighth of the GEMM's blocks and multiplies by eight; `--whole` all."""
 import argparse
 import json
 import os
@@ -24,11 +24,12 @@ def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.
 
 
 def draw(seed, zipf):
-    "Random SAE activations: L0 features a token, all equally likely or by a power law; equal draws in a row fall together."
+    "Random SAE activations, L0 draws a token, equally likely or by a power law; equal draws of a row fall together."
     rng = np.random.default_rng(seed)
     weight = np.arange(1., F + 1)**-zipf
     which = rng.permutation(F)[np.searchsorted(np.cumsum(weight/weight.sum())[:-1], rng.random(N*L0))]
-    acts = sparse.coo_array((rng.gamma(4, .25, N*L0).astype(np.float32), (np.repeat(np.arange(N), L0), which)), shape=(N, F)).tocsr()
+    acts = sparse.coo_array((rng.gamma(4, .25, N*L0).astype(np.float32), (np.repeat(np.arange(N), L0), which)),
+                            shape=(N, F)).tocsr()
     acts.sum_duplicates()
     return acts
 
@@ -40,7 +41,8 @@ def stores(folder):
     from featgeom.acts import FeatureActs, Rows
     rng = np.random.default_rng(9)
     token = rng.choice(4000, N, p=(w := 1/np.arange(1, 4001))/w.sum())
-    rows = Rows(doc=np.arange(N)//250, pos=np.arange(N) % 250, token_id=token, start=np.zeros(N, int), end=np.zeros(N, int))
+    rows = Rows(doc=np.arange(N)//250, pos=np.arange(N) % 250, token_id=token, start=np.zeros(N, int),
+                end=np.zeros(N, int))
     return [FeatureActs.from_csr(load(folder, o), rows=rows, name=o.upper()) for o in 'ab']
 
 
@@ -50,7 +52,8 @@ def warm():
     from featgeom.matching import match
     start = time.perf_counter()
     x = (np.random.default_rng(0).random((400, 6)) < .3).astype(np.float32)
-    tiny = FeatureActs.from_csr(x, rows=Rows(doc=np.arange(400)//20, pos=np.arange(400) % 20, token_id=np.arange(400) % 3))
+    tiny = FeatureActs.from_csr(x, rows=Rows(doc=np.arange(400)//20, pos=np.arange(400) % 20,
+                                             token_id=np.arange(400) % 3))
     match(tiny, tiny, min_fires=5)
     return time.perf_counter() - start
 
@@ -62,7 +65,8 @@ def run_match(folder, **options):
     start = time.perf_counter()
     pairs = match(a, b, k=K, **options)
     seconds = time.perf_counter() - start
-    return dict(seconds=seconds, peak=peak(), compile=compile_s, pairs=len(pairs), mutual=int(pairs.mutual.sum())), pairs
+    return dict(seconds=seconds, peak=peak(), compile=compile_s, pairs=len(pairs),
+                mutual=int(pairs.mutual.sum())), pairs
 
 
 def part_match(folder, whole):
@@ -78,7 +82,7 @@ def part_within(folder, whole): return run_match(folder, null=None)[0]
 
 
 def part_gemm(folder, whole):
-    "The same by dense float32: standardised columns, blocks of 2048 x 2048 correlations, top-k of rows and running top-k of columns."
+    "The same by dense float32: standardised columns, blocks of 2048 x 2048, top-k of rows, running top-k of columns."
     import torch
     torch.set_num_threads(cores())
     a, b = load(folder, 'a').tocsc(), load(folder, 'b').tocsc()
@@ -98,7 +102,8 @@ def part_gemm(folder, whole):
             score, at = torch.cat([top[0], r], 1).topk(K, 1)
             top = score, torch.cat([top[1], torch.arange(j, j + step).expand(step, -1)], 1).gather(1, at)
             score, at = torch.cat([top_b[j//step][0], r], 0).topk(K, 0)
-            top_b[j//step] = score, torch.cat([top_b[j//step][1], torch.arange(i, i + step)[:, None].expand(-1, step)], 0).gather(0, at)
+            top_b[j//step] = score, torch.cat([top_b[j//step][1], torch.arange(i, i + step)[:, None].expand(-1, step)],
+                                              0).gather(0, at)
         best_a.append(top[1][:, 0])
     best_a, best_b = torch.cat(best_a), torch.cat([o[1][0] for o in top_b])
     mutual = int((best_b[best_a] == torch.arange(len(best_a))).sum())
@@ -127,7 +132,8 @@ def part_check(folder, whole):
 
 
 def child(part, folder, whole):
-    done = subprocess.run([sys.executable, __file__, '--part', part, '--folder', str(folder), *(['--whole'] if whole else [])],
+    command = [sys.executable, __file__, '--part', part, '--folder', str(folder)] + ['--whole']*whole
+    done = subprocess.run(command,
                           check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -145,15 +151,18 @@ def main():
             print(f'matching {F:,} x {F:,} features over {N:,} tokens, L0 {data[0].nnz/N:.1f}, {what}, {cores()} cores')
             del data
             ours = child('match', folder, False)
-            print(f'  featgeom.match, top {K} and mutual, both directions: {ours["seconds"]:8.2f} s, peak {ours["peak"]:.2f} GB '
+            print(f'  featgeom.match, top {K} and mutual, both directions: {ours["seconds"]:8.2f} s, '
+                  f'peak {ours["peak"]:.2f} GB '
                   f'(warm-up or loading of compiled code {ours["compile"]:.1f} s apart)')
             print(f'    scores equal dense float64 within {child("check", folder, False)["worst"]:.1e}')
             if not zipf:
                 gemm = child('gemm', folder, args.whole)
-                print(f'  float32 GEMM in blocks, the same:                {gemm["seconds"]:8.2f} s, peak {gemm["peak"]:.2f} GB '
+                print(f'  float32 GEMM in blocks, the same:                {gemm["seconds"]:8.2f} s, '
+                      f'peak {gemm["peak"]:.2f} GB '
                       f'({"all blocks" if args.whole else "1/8 of the blocks, times 8"})')
                 print(f'  ratio: {gemm["seconds"]/ours["seconds"]:.0f} times faster')
-            for part, words in (('null', 'with the null, 10 shifts'), ('within', 'with within-token score and 99 exchanges')):
+            for part, words in (('null', 'with the null, 10 shifts'),
+                                ('within', 'with within-token score and 99 exchanges')):
                 more = child(part, folder, False)
                 print(f'  {words + ":":<49}{more["seconds"]:8.2f} s, peak {more["peak"]:.2f} GB')
 
