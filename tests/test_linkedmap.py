@@ -71,7 +71,9 @@ class Map:
     def hover(self, name, id): self.page.mouse.move(*self.on_screen(name, id))
     def away(self): self.page.mouse.move(2, 2)
     def data(self, key): return self.frame.locator('.lm').get_attribute(f'data-{key}')
-    def labels(self, name): return [' '.join(o.split()) for o in self.plot(name).locator('.lm-label').all_inner_texts()]
+    def labels(self, name):
+        self.still()   # labels come with the next frame
+        return [' '.join(o.split()) for o in self.plot(name).locator('.lm-label').all_inner_texts()]
 
 @pytest.fixture
 def open_map(offline_page, tmp_path):

@@ -101,7 +101,7 @@ export async function mount(stage, host) {
   /** @param {import("./mapdata.js").PairSet} set @param {number} e */
   const isShown = (set, e) => {
     const { min, hideSame } = state.get();
-    return (min <= 0 || set.score[e] >= min - 1e-6) && !(hideSame && set.flags[e] & TOKEN_ONLY);
+    return (min <= 0 || set.score[e] >= min - 1e-6) && !(hideSame && set.flags[e] & TOKEN_ONLY);   // min 0: all, negative too
   };
   /** @param {Spot} spot @returns {import("./mappanel.js").Focus} */
   const focusOn = ([panel, point]) => ({ panel, point, partners: partnersOf(data, panel, point, isShown) });
@@ -129,14 +129,22 @@ export async function mount(stage, host) {
   const live = el("p", { class: "lm-spoken", "aria-live": "polite" });
   const announce = debounce((/** @type {string} */ text) => { live.textContent = text; }, 150);
   let frame = 0, flight = 0;
+  /** @type {Set<ReturnType<typeof createPanel>>} */
+  const stale = new Set();
   const redraw = () => {
     frame = 0;
-    for (const panel of panels) {
+    for (const panel of stale) {
       panel.drawBase();
       panel.drawOverlay();
     }
+    stale.clear();
+    for (const panel of panels) panel.drawLabels();
   };
-  const soon = () => { frame ||= requestAnimationFrame(redraw); };
+  /** @param {ReturnType<typeof createPanel>[]} which */
+  const soon = (which) => {
+    which.forEach((panel) => stale.add(panel));
+    frame ||= requestAnimationFrame(redraw);
+  };
 
   function marks() {
     deriveFocus();
@@ -144,6 +152,7 @@ export async function mount(stage, host) {
       panel.setDerived(derived);
       panel.drawOverlay();
     }
+    soon([]);
     const { focus } = derived;
     stage.dataset.hovered = focus ? outward([focus.panel, focus.point]).join(":") : "";
     stage.dataset.partners = focus ? focus.partners.map((o) => outward([o.panel, o.point]).join(":")).join(" ") : "";
@@ -155,7 +164,7 @@ export async function mount(stage, host) {
       panel.setDerived(derived);
       panel.restyle();
     }
-    soon();
+    soon(panels);
   }
   function controls() {
     const { colour } = state.get();
@@ -216,11 +225,10 @@ export async function mount(stage, host) {
     const told = origin === "python";
     if (changed.has("query")) found = findPoints(data, doc.query);
     if (changed.has("min") || changed.has("hideSame")) shownPairs = countShown();
-    if (changed.has("views")) doc.views.forEach((place, p) => panels[p].setPlace(place));
+    if (changed.has("views")) soon(panels.filter((o, p) => o.place() !== doc.views[p] && (o.setPlace(doc.views[p]), true)));
     if (changed.has("box")) panels.forEach((o) => o.setBoxMode(doc.box));
     if (["query", "min", "hideSame", "selection", "colour"].some((key) => changed.has(/** @type {keyof MapState} */ (key)))) looks();
     if (["hover", "pins", "min", "hideSame"].some((key) => changed.has(/** @type {keyof MapState} */ (key)))) marks();
-    if (changed.has("views")) soon();
     if (changed.size > 1 || !(changed.has("hover") || changed.has("views"))) controls();
     if (changed.has("selection")) {
       const sizes = data.panels.map((p, i) => `${doc.selection[i].length} in ${shown(p.name, 30)}`).join(", ");
@@ -251,6 +259,7 @@ export async function mount(stage, host) {
   ];
 
   shownPairs = countShown();
+  panels.forEach((o) => o.retheme());
   deriveFocus();
   looks();
   marks();
@@ -260,6 +269,7 @@ export async function mount(stage, host) {
     for (const panel of panels) any = panel.measure() || any;
     if (!any) return;
     cancelAnimationFrame(frame);
+    panels.forEach((o) => stale.add(o));
     redraw();
     stage.dataset.painted ||= performance.now().toFixed(1);
   };
@@ -267,8 +277,11 @@ export async function mount(stage, host) {
   panels.forEach((o) => observer.observe(o.plot));
   window.addEventListener("resize", resize);   // also when only the ratio of device pixels changes
   const theme = new MutationObserver(() => {
-    for (const panel of panels) panel.restyle();
-    soon();
+    for (const panel of panels) {
+      panel.retheme();
+      panel.restyle();
+    }
+    soon(panels);
   });
   theme.observe(/** @type {Element} */ (stage.closest(".featgeom")), { attributes: true, attributeFilter: ["data-theme"] });
 
@@ -303,9 +316,15 @@ export function colours(data, panel, source, isShown) {
   const rank = new Map(sizes.map((size, c) => ({ size, c })).sort((a, b) => b.size - a.size || a.c - b.c).slice(0, COLOURS - 1).map((o, r) => [o.c, r + 1]));
   const own = Uint8Array.from(giver.cluster, (c) => rank.get(c) ?? 0);
   if (panel === source) return own;
-  for (let i = 0; i < out.length; i++) {
-    const best = partnersOf(data, panel, i, isShown).find((o) => o.panel === source && data.sets[o.set].flags[o.edge] & BEYOND);
-    if (best) out[i] = own[best.point];
+  for (const link of data.panels[panel].links.filter((o) => o.other === source)) {
+    const set = data.sets[link.set];
+    for (let i = 0; i < out.length; i++) {
+      for (let s = link.indptr[i]; s < link.indptr[i + 1]; s++) {
+        if (!(set.flags[link.edges[s]] & BEYOND) || !isShown(set, link.edges[s])) continue;
+        out[i] = own[link.points[s]];
+        break;
+      }
+    }
   }
   return out;
 }

@@ -60,7 +60,9 @@ export function createPanel(data, index, act, hint) {
   let derived = { focus: null, pinned: [], looks: [] };
   /** @type {{x0: number, y0: number, x1: number, y1: number} | null} */
   let box = null;
-  let mark = "#ffd400", markEdge = "#1a1a1a", ink = "#000", paper = "#fff", boxMode = false;
+  /** @type {ReturnType<typeof readStyles>} */
+  let styles = { paper: [255, 255, 255], table: [] };
+  let mark = "", markEdge = "", ink = "", paper = "", shade = "", boxMode = false;
 
   function home() {
     return { x: (world.x0 + world.x1) / 2, y: (world.y0 + world.y1) / 2, zoom: 1 };
@@ -92,14 +94,16 @@ export function createPanel(data, index, act, hint) {
     plot.dataset.view = [view.k, view.tx, view.ty].join(",");
   }
 
+  /** Take the theme's colours. */
+  function retheme() {
+    styles = readStyles(plot);
+    [mark, markEdge, ink, paper, shade] = ["mark", "mark-edge", "ink", "paper", "box"].map((name) => cssVar(plot, `--lm-${name}`));
+  }
+
+  /** Give every point its look. */
   function restyle() {
-    const { paper: ground, table } = readStyles(plot);
     const looks = derived.looks[index];
-    backend.setStyle(styleOf(looks), table, ground);
-    mark = cssVar(plot, "--lm-mark");
-    markEdge = cssVar(plot, "--lm-mark-edge");
-    ink = cssVar(plot, "--lm-ink");
-    paper = cssVar(plot, "--lm-paper");
+    backend.setStyle(styleOf(looks), styles.table, styles.paper);
     const alone = looks.linked.reduce((sum, v) => sum - v, p.n);
     count.replaceChildren(looks.selected.size ? el("b", {}, `${grouped(looks.selected.size)} selected · `) : "",
       el("span", { class: "lm-hollow" }), `${grouped(alone)} of ${grouped(p.n)} have no partner beyond chance`);
@@ -156,7 +160,7 @@ export function createPanel(data, index, act, hint) {
       if (focus.panel === index) drawMark(focus.point, 7.5, false, true);
     }
     if (box) {
-      ctx.fillStyle = cssVar(plot, "--lm-box");
+      ctx.fillStyle = shade;
       ctx.strokeStyle = ink;
       ctx.lineWidth = 1;
       ctx.setLineDash([4, 3]);
@@ -164,7 +168,6 @@ export function createPanel(data, index, act, hint) {
       ctx.strokeRect(box.x0 + 0.5, box.y0 + 0.5, box.x1 - box.x0, box.y1 - box.y0);
       ctx.setLineDash([]);
     }
-    drawLabels();
   }
 
   /** @param {import("./mapdata.js").Partner} o */
@@ -172,6 +175,7 @@ export function createPanel(data, index, act, hint) {
     return Boolean(data.sets[o.set].flags[o.edge] & TOKEN_ONLY);
   }
 
+  /** Labels are measured to be placed, which makes the browser lay out the page: once a frame is enough. */
   function drawLabels() {
     const { focus } = derived;
     labels.replaceChildren();
@@ -333,7 +337,7 @@ export function createPanel(data, index, act, hint) {
   });
 
   return {
-    element, plot, home, measure, setPlace, restyle, drawBase, drawOverlay,
+    element, plot, home, measure, setPlace, retheme, restyle, drawBase, drawOverlay, drawLabels,
     size: () => ({ width, height, k0 }),
     place: () => place,
     /** @param {Derived} next */

@@ -126,8 +126,8 @@ export function cpuBackend(canvas) {
       groups = Array.from(size, (n) => new Uint32Array(n));
       size.fill(0);
       for (let i = 0; i < of.length; i++) groups[of[i]][size[of[i]]++] = i;
+      if (table !== styles) stamps.clear();
       styles = table;
-      stamps.clear();
       paper = (0xff000000 | (background[2] << 16) | (background[1] << 8) | background[0]) >>> 0;
     },
     /**
@@ -149,12 +149,15 @@ export function cpuBackend(canvas) {
       let made = stamps.get(key);
       if (!made) {
         if (stamps.size > 64) stamps.clear();
-        made = styles.map((style) => makeStamp(style, r, Math.max(1, ratio)));
-        stamps.set(key, made);
+        stamps.set(key, made = []);
       }
       const device = { k: view.k * ratio, tx: view.tx * ratio, ty: view.ty * ratio };
       let drawn = 0;
-      for (let g = 0; g < groups.length; g++) drawn += splat(image.data, w, h, xs, ys, groups[g], made[g], device);
+      for (let g = 0; g < groups.length; g++) {
+        if (!groups[g].length) continue;
+        made[g] ??= makeStamp(styles[g], r, Math.max(1, ratio));
+        drawn += splat(image.data, w, h, xs, ys, groups[g], made[g], device);
+      }
       ctx.putImageData(image, 0, 0);
       return drawn;
     },
