@@ -155,7 +155,8 @@ def _side(acts, metric, min_fires, name):
                  fingerprint=content)
     if not varies.any():
         raise FeatgeomError(f'{name} has no feature to match: of {f:,}, {about["dead"]:,} are dead, '
-                            f'{about["rare"]:,} rare, {about["constant"]:,} constant', f'A feature that fires on min_fires={min_fires} rows',
+                            f'{about["rare"]:,} rare, {about["constant"]:,} constant',
+                            f'A feature that fires on min_fires={min_fires} rows',
                             'Give more text, a smaller min_fires, or check the SAE')
     if not varies.all():
         ids, csr, csc, mean, var = ids[varies], csr[:, varies], csc[:, varies], mean[varies], var[varies]

@@ -88,5 +88,5 @@ def permute_within(
     rng = generator(seed)
     _, groups = np.unique(groups, return_inverse=True)
     perm = np.empty(len(groups), np.int64)
-    perm[np.argsort(groups, kind='stable')] = np.argsort(groups + .999*rng.random(len(groups)))    # < 1: groups stay apart
+    perm[np.argsort(groups, kind='stable')] = np.argsort(groups + .999*rng.random(len(groups)))   # < 1
     return perm

@@ -117,8 +117,8 @@ def test_dead_rare_and_constant_are_counted_and_never_nan():                # T9
     x[:, 2] = 0; y[:, 5] = 0; x[:, 3] = 0; x[:7, 3] = 1; x[:, 4] = 2.5
     for one_to_one in (False, True):
         got = match(store(x), store(y), given=None, one_to_one=one_to_one)
-        assert {o: got.meta['a'][o] for o in ('f', 'live', 'dead', 'rare', 'constant')} == dict(f=12, live=9, dead=1,
-                                                                                                rare=1, constant=1)
+        counts = dict(f=12, live=9, dead=1, rare=1, constant=1)
+        assert {o: got.meta['a'][o] for o in counts} == counts
         assert got.meta['b']['dead'] == 1 and not set(got.a) & {2, 3, 4} and 5 not in got.b
         assert not any(np.isnan(getattr(got, o)).any() for o in ('score', 'support', 'null', 'p'))
 
@@ -140,8 +140,7 @@ def test_order_of_features_does_not_matter():                               # T1
     for one_to_one in (False, True):
         one = match(store(x, rows), store(y, rows), min_fires=5, one_to_one=one_to_one).table()
         two = match(store(x[:, p], rows), store(y[:, q], rows), min_fires=5, one_to_one=one_to_one).table()
-        two = two.assign(a=p[two.a], b=q[two.b]).sort_values(['a', 'score', 'b'],
-                                                             ascending=[True, False, True]).reset_index(drop=True)
+        two = two.assign(a=p[two.a], b=q[two.b], falling=-two.score).sort_values(['a', 'falling', 'b']).reset_index()
         exact = ['a', 'b', 'support', 'token_only', 'mutual', 'from_a', 'from_b', 'of_a']
         assert one[exact].astype(int).equals(two[exact].astype(int))
         for o in ('score', 'within', 'within_p'): assert np.allclose(one[o], two[o], atol=1e-12, equal_nan=True)
@@ -153,10 +152,9 @@ def test_sides_swap():                                                      # T1
     rng = generator(6)
     x, y = sparse_acts(rng, 3000, 25), sparse_acts(rng, 3000, 60)
     one, two = plain(store(x), store(y), k=2), plain(store(y), store(x), k=2)
-    forth = {(a, b): (s, fa, fb, m) for a, b, s, fa, fb, m in zip(one.a, one.b, one.score, one.from_a, one.from_b,
-                                                                  one.mutual)}
-    back = {(b, a): (s, fb, fa, m) for a, b, s, fa, fb, m in zip(two.a, two.b, two.score, two.from_a, two.from_b,
-                                                                 two.mutual)}
+    flags = lambda o, first, second: zip(o.score, getattr(o, first), getattr(o, second), o.mutual)
+    forth = dict(zip(zip(one.a, one.b), flags(one, 'from_a', 'from_b')))
+    back = dict(zip(zip(two.b, two.a), flags(two, 'from_b', 'from_a')))
     assert forth == back
     assert (one.from_a != one.from_b).any()
 
@@ -412,8 +410,8 @@ def test_damaged_and_foreign_files_are_refused(pairs, tmp_path):
     meta = dict(format=1, kind='featgeom pairs', **pairs.meta)
     foreign = [b'', b'junk'*100, whole[:100], whole[:-1], whole + b'x', save(good),
                save(good, metadata={'featgeom': '{'}),
-               save(good, metadata={'featgeom': '[]'}), save(good,
-                                                             metadata={'featgeom': json.dumps({**meta, 'format': 2})}),
+               save(good, metadata={'featgeom': '[]'}),
+               save(good, metadata={'featgeom': json.dumps({**meta, 'format': 2})}),
                save({**good, 'a': good['a'].astype(np.int64)}, metadata={'featgeom': json.dumps(meta)}),
                save({**good, 'b': good['b'] + 1000}, metadata={'featgeom': json.dumps(meta)}),
                save({**good, 'b': good['b'] - 1000}, metadata={'featgeom': json.dumps(meta)}),
@@ -459,11 +457,9 @@ def test_bad_arguments_are_refused_with_the_reason():
     a = store(x, rows)
     cases = [(dict(metric='corelation'), 'nearest: correlation'), (dict(k=0), 'k is a whole number'),
              (dict(k=2.5), 'k is a whole number'),
-             (dict(min_fires=0), 'min_fires'), (dict(shifts=0), 'shifts'), (dict(shifts=3),
-                                                                            'At least 19'), (dict(permutations=5),
-                                                                            'at least 19'),
-             (dict(null='shuffle'), 'null is "shift"'), (dict(given='tokens'), 'nearest: token'), (dict(min_shift=300),
-                                                                                                   'leave 0 shifts'),
+             (dict(min_fires=0), 'min_fires'), (dict(shifts=0), 'shifts'), (dict(shifts=3), 'At least 19'),
+             (dict(permutations=5), 'at least 19'), (dict(null='shuffle'), 'null is "shift"'),
+             (dict(given='tokens'), 'nearest: token'), (dict(min_shift=300), 'leave 0 shifts'),
              (dict(seed=None), 'Pass seed=0'), (dict(min_fires=400), 'no feature to match')]
     for options, words in cases:
         with pytest.raises(FeatgeomError, match=words): match(a, a, **options)
@@ -476,9 +472,8 @@ def test_bad_stores_are_refused_with_the_reason():
     changed = lambda **o: store(x, Rows(**{**dict(doc=rows.doc, pos=rows.pos, token_id=rows.token_id), **o}))
     cases = [(store(x[:400], rows[np.arange(400)]), 'A has 500 rows, B has 400'),
              (changed(token_id=rows.token_id + 1), 'tokenizers'),
-             (changed(doc=rows.doc//2), 'differ in doc'), (changed(pos=rows.pos + 1), 'differ in pos'), (store(x),
-                                                                                                         'differ in'),
-             (x, 'from_csr'), (store(np.zeros((500, 3)), rows), '3 dead')]
+             (changed(doc=rows.doc//2), 'differ in doc'), (changed(pos=rows.pos + 1), 'differ in pos'),
+             (store(x), 'differ in'), (x, 'from_csr'), (store(np.zeros((500, 3)), rows), '3 are dead')]
     for other, words in cases:
         with pytest.raises(FeatgeomError, match=words): match(a, other, min_fires=5)
     with pytest.raises(FeatgeomError, match='given=None'): match(store(x), store(x), min_fires=5)
