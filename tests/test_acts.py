@@ -223,7 +223,8 @@ def put_shard(**changes): return lambda meta: meta['shards'][0].update(changes)
     put(format=2), lambda m: m.pop('format'), put(name=7), put(dtype='float64'), put(n_features=-1), put(n_features=2**40),
     put(n_features=True), put(n_features=1.5), put(n_rows=10**9), put(n_rows='200'), put(rows=None), put_rows(kind=3),
     put_rows(columns=['doc', 'doc']), put_rows(columns=['indices']), put_rows(columns=[['doc']]),
-    put_rows(columns=['__class__']), put(shards={}), put_shard(file='../../etc/passwd'), put_shard(file='shard-00001.safetensors'), put_shard(rows=2**62),
+    put_rows(columns=['__class__']), put(shards={}), put_shard(file='../../etc/passwd'),
+    put_shard(file='shard-00001.safetensors'), put_shard(rows=2**62),
     put_shard(nnz=2**30), put_shard(nnz=None), put_shard(bytes=10**14), put_shard(sha256='xyz'),
     lambda m: m['shards'].reverse(), lambda m: m['shards'].append(3), lambda m: m.pop('shards'), put(files='texts.jsonl'),
     put(files=[dict(file='/etc/passwd', bytes=1, sha256='0'*64)]), put(files=[[]])])
