@@ -1,5 +1,7 @@
-// A uniform grid over points: the index behind hovering, box selection and neighbourhoods. Two arrays (CSR), built in one
-// counting sort; a query looks at the few cells under it. Works in any unit, because it only compares distances.
+/**
+ * A uniform grid over points: the index behind hovering, box selection and neighbourhoods. Two arrays (CSR), built in
+ * one counting sort; a query looks at the few cells under it. Works in any unit, because it only compares distances.
+ */
 
 /**
  * @typedef {Object} Grid
@@ -50,6 +52,23 @@ export function buildGrid(x, y, perCell = 3) {
 }
 
 /**
+ * The cells that a box touches: first and last column and row; none when the last is before the first.
+ * @param {Grid} g
+ * @param {number} x0
+ * @param {number} y0
+ * @param {number} x1
+ * @param {number} y1
+ */
+function cellsOf(g, x0, y0, x1, y1) {
+  /** @param {number} v @param {number} origin */
+  const cell = (v, origin) => Math.floor((v - origin) / g.cell);
+  return {
+    c0: Math.max(0, cell(x0, g.x0)), c1: Math.min(g.cols - 1, cell(x1, g.x0)),
+    r0: Math.max(0, cell(y0, g.y0)), r1: Math.min(g.rows - 1, cell(y1, g.y0)),
+  };
+}
+
+/**
  * Nearest point to (px, py) within `radius`, or -1. Of equally near ones the lowest index.
  * @param {Grid} g
  * @param {number} px
@@ -59,11 +78,11 @@ export function buildGrid(x, y, perCell = 3) {
  */
 export function gridNearest(g, px, py, radius, accept) {
   if (!g.n) return -1;
-  const c0 = Math.max(0, Math.floor((px - radius - g.x0) / g.cell)), c1 = Math.min(g.cols - 1, Math.floor((px + radius - g.x0) / g.cell));
-  const r0 = Math.max(0, Math.floor((py - radius - g.y0) / g.cell)), r1 = Math.min(g.rows - 1, Math.floor((py + radius - g.y0) / g.cell));
+  const { c0, c1, r0, r1 } = cellsOf(g, px - radius, py - radius, px + radius, py + radius);
   let best = -1, bestD = radius * radius;
+  if (c1 < c0) return best;
   for (let r = r0; r <= r1; r++) {
-    for (let s = g.start[r * g.cols + c0] || 0, e = c1 < c0 ? s : g.start[r * g.cols + c1 + 1]; s < e; s++) {
+    for (let s = g.start[r * g.cols + c0], e = g.start[r * g.cols + c1 + 1]; s < e; s++) {
       const i = g.items[s], dx = g.x[i] - px, dy = g.y[i] - py, d = dx * dx + dy * dy;
       if (d > bestD || (d === bestD && best >= 0 && i > best) || (accept && !accept(i))) continue;
       best = i;
@@ -87,8 +106,7 @@ export function gridInBox(g, ax, ay, bx, by) {
   /** @type {number[]} */
   const out = [];
   if (!g.n) return out;
-  const c0 = Math.max(0, Math.floor((x0 - g.x0) / g.cell)), c1 = Math.min(g.cols - 1, Math.floor((x1 - g.x0) / g.cell));
-  const r0 = Math.max(0, Math.floor((y0 - g.y0) / g.cell)), r1 = Math.min(g.rows - 1, Math.floor((y1 - g.y0) / g.cell));
+  const { c0, c1, r0, r1 } = cellsOf(g, x0, y0, x1, y1);
   if (c1 < c0) return out;
   for (let r = r0; r <= r1; r++) {
     for (let s = g.start[r * g.cols + c0], e = g.start[r * g.cols + c1 + 1]; s < e; s++) {
@@ -113,14 +131,15 @@ export function gridNeighbours(g, px, py, k) {
   /** @param {number} i */
   const dist = (i) => (g.x[i] - px) ** 2 + (g.y[i] - py) ** 2;
   for (let radius = g.cell; ; radius *= 2) {
-    const near = gridInBox(g, px - radius, py - radius, px + radius, py + radius).filter((i) => dist(i) <= radius * radius);
+    const near = gridInBox(g, px - radius, py - radius, px + radius, py + radius)
+      .filter((i) => dist(i) <= radius * radius);
     if (near.length >= want) return near.sort((i, j) => dist(i) - dist(j) || i - j).slice(0, want);
   }
 }
 
 /**
- * Where an arrow key leads: the point that lies in the direction (dx, dy) from (px, py), within 45 degrees of it, that is
- * nearest when distance off the axis counts double. -1 when nothing lies there.
+ * Where an arrow key leads: of the points within 45 degrees of the direction (dx, dy) from (px, py) the nearest, when
+ * distance off the axis counts double. -1 when nothing lies there.
  * @param {Grid} g
  * @param {number} px
  * @param {number} py

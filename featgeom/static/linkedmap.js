@@ -1,5 +1,8 @@
-// The linked map: panels side by side, one state document, partners found in the page through the index maps of mapdata.js.
-// Traits of the host: payload; selected {panel name: [ids]}; hovered null | [name, id]; pinned [[name, id], ...].
+/**
+ * The linked map: panels side by side, one state document, partners found in the page through the index maps of
+ * mapdata.js. Traits of the host: payload; selected {panel name: [ids]}; hovered null | [name, id]; pinned [[name,
+ * id], ...].
+ */
 
 import { decode } from "./codec.js";
 import { debounce, el, shown } from "./kit.js";
@@ -9,7 +12,7 @@ import { createBar, createPins } from "./mapbar.js";
 import { grouped, spoken } from "./maplabels.js";
 import { createPanel } from "./mappanel.js";
 import { COLOURS } from "./mapstyle.js";
-import { createState, sameValue } from "./state.js";
+import { createState } from "./state.js";
 import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
 
 /** @typedef {[number, number]} Spot panel and point */
@@ -47,8 +50,14 @@ export async function mount(stage, host) {
   /** @param {Spot} spot */
   const outward = ([panel, point]) => [data.panels[panel].name, data.panels[panel].ids[point]];
   /** @param {any} selected @returns {number[][]} */
-  const selectionIn = (selected) => data.panels.map((p) =>
-    (selected?.[p.name] ?? []).map((/** @type {number} */ id) => p.pointOf.get(id)).filter((/** @type {any} */ i) => i !== undefined).sort((/** @type {number} */ i, /** @type {number} */ j) => i - j));
+  const selectionIn = (selected) => data.panels.map((p) => {
+    /** @type {number[]} */
+    const ids = selected?.[p.name] ?? [];
+    return ids.flatMap((id) => p.pointOf.get(id) ?? []).sort((i, j) => i - j);
+  });
+  /** @param {number[][]} selection */
+  const selectionOut = (selection) => Object.fromEntries(selection.flatMap((points, p) =>
+    (points.length ? [[data.panels[p].name, points.map((i) => data.panels[p].ids[i])]] : [])));
   /** @param {any} pinned @returns {Spot[]} */
   const pinsIn = (pinned) => (pinned ?? []).map(inward).filter(Boolean);
 
@@ -88,7 +97,8 @@ export async function mount(stage, host) {
   const pins = createPins(data, { unpin: act.pin, show: act.zoomToPair });
   const firstClusters = data.panels.findIndex((p) => p.cluster && p.clusterLabels.length);
   const state = createState(/** @type {MapState} */ ({
-    v: 1, views: panels.map((o) => o.home()), hover: null, pins: pinsIn(host.get("pinned")), selection: selectionIn(host.get("selected")),
+    v: 1, views: panels.map((o) => o.home()), hover: inward(host.get("hovered")),
+    pins: pinsIn(host.get("pinned")), selection: selectionIn(host.get("selected")),
     query: "", min: 0, hideSame: false, colour: firstClusters, box: false,
   }));
 
@@ -101,7 +111,8 @@ export async function mount(stage, host) {
   /** @param {import("./mapdata.js").PairSet} set @param {number} e */
   const isShown = (set, e) => {
     const { min, hideSame } = state.get();
-    return (min <= 0 || set.score[e] >= min - 1e-6) && !(hideSame && set.flags[e] & TOKEN_ONLY);   // min 0: all, negative too
+    const strong = min <= 0 || set.score[e] >= min - 1e-6;   // at 0 all are shown, negative ones too
+    return strong && !(hideSame && set.flags[e] & TOKEN_ONLY);
   };
   /** @param {Spot} spot @returns {import("./mappanel.js").Focus} */
   const focusOn = ([panel, point]) => ({ panel, point, partners: partnersOf(data, panel, point, isShown) });
@@ -115,13 +126,16 @@ export async function mount(stage, host) {
   function deriveLooks() {
     const { selection, query, colour } = state.get();
     const partners = data.panels.map(() => new Set());
+    /** @param {import("./mapdata.js").PairSet} set @param {number} e */
+    const real = (set, e) => Boolean(set.flags[e] & BEYOND) && isShown(set, e);
     selection.forEach((points, panel) => points.forEach((i) => {
-      for (const o of partnersOf(data, panel, i, isShown)) if (data.sets[o.set].flags[o.edge] & BEYOND) partners[o.panel].add(o.point);
+      for (const o of partnersOf(data, panel, i, real)) partners[o.panel].add(o.point);
     }));
     const dimmed = Boolean(query) || selection.some((o) => o.length);
+    stage.dataset.selected = selection.map((o) => o.length).join(",");
     derived.looks = data.panels.map((_, p) => ({
-      linked: linkedPoints(data, p, isShown), colour: colours(data, p, colour, isShown), selected: new Set(selection[p]),
-      partners: partners[p], found: new Set(found[p]), dimmed,
+      linked: linkedPoints(data, p, isShown), colour: colours(data, p, colour, isShown),
+      selected: new Set(selection[p]), partners: partners[p], found: new Set(found[p]), dimmed,
     }));
   }
 
@@ -182,7 +196,8 @@ export async function mount(stage, host) {
       const own = p === panel ? [point] : partners.filter((q) => q.panel === p).slice(0, 3).map((q) => q.point);
       const d = data.panels[p], { width, height, k0 } = o.size();
       const seen = boxOf(d.x, d.y, own.flatMap((i) => gridNeighbours(d.grid, d.x[i], d.y[i], 14)));
-      return seen && width ? placeOf(fitBox(seen, width, height, Math.min(width, height) / 5, k0 * 200), width, height, k0) : o.place();
+      if (!seen || !width) return o.place();
+      return placeOf(fitBox(seen, width, height, Math.min(width, height) / 5, k0 * 200), width, height, k0);
     });
   }
   /** @param {import("./view.js").Place[]} target */
@@ -195,7 +210,8 @@ export async function mount(stage, host) {
       state.set({ views: target.map((to, p) => {
         const { width, height, k0 } = panels[p].size();
         if (t === 1 || !width) return to;
-        return placeOf(between(viewAt(from[p], width, height, k0), viewAt(to, width, height, k0), ease), width, height, k0);
+        const [start, end] = [from[p], to].map((o) => viewAt(o, width, height, k0));
+        return placeOf(between(start, end, ease), width, height, k0);
       }) }, "flight");
       if (t < 1) flight = requestAnimationFrame(step);
     };
@@ -203,18 +219,26 @@ export async function mount(stage, host) {
   }
 
   // ---- the page
-  const edges = meta.pairs.filter((/** @type {any} */ m) => m.kept < m.total).map((/** @type {any} */ m) =>
-      `${shown(data.panels[m.left].name, 30)} and ${shown(data.panels[m.right].name, 30)}: ${grouped(m.kept)} of ${grouped(m.total)} pairs are in this page, the best partner of every feature and then the strongest pairs whose ends have fewer than ${m.limit}.`);
+  /** @type {string[]} */
+  const notes = [...(meta.notes ?? [])].map((text) => shown(text, 400));
+  for (const { left, right, kept, total, limit } of meta.pairs) {
+    if (kept === total) continue;
+    notes.push(`${shown(data.panels[left].name, 30)} and ${shown(data.panels[right].name, 30)}: ${grouped(kept)} of `
+      + `${grouped(total)} pairs are in this page, the best partner of every feature and then the strongest whose ends `
+      + `have fewer than ${limit}.`);
+  }
   const colourKey = el("li", {});
   const legend = el("ul", { class: "lm-legend" },
-    el("li", {}, el("i", { class: "lm-key lm-full" }), "has a partner beyond chance"), el("li", {}, el("i", { class: "lm-key lm-hollow" }), "has none"),
-    el("li", {}, el("i", { class: "lm-key lm-mark" }), "this feature and its partners"),
-    el("li", {}, el("i", { class: "lm-key lm-dash" }), "dashed: both only read the same token"), colourKey);
-  const words = el("p", { class: "lm-words fg-text" }, "Near points of one map are alike. Distances, directions and places mean nothing between maps: only the links do. ",
-    "A feature is tested on its best partner, so other partners have no q. ", ...edges.map((/** @type {string} */ text) => `${text} `), ...(meta.notes ?? []).map((/** @type {string} */ text) => `${shown(text, 400)} `));
+    ...[["full", "has a partner beyond chance"], ["hollow", "has none"], ["mark", "this feature and its partners"],
+      ["dash", "dashed: both only read the same token"]].map(([key, text]) =>
+      el("li", {}, el("i", { class: `lm-key lm-${key}` }), text)), colourKey);
+  const words = el("p", { class: "lm-words fg-text" }, [
+    "Near points of one map are alike. Distances, directions and places mean nothing between maps: only the links do.",
+    "A feature is tested on its best partner, so other partners have no q.", ...notes].join(" "));
   const help = el("p", { class: "lm-help", id: hint },
-    "Point at a feature, click to pin it, double-click to zoom to it and its partners, wheel zooms, drag moves, Shift and drag selects. ",
-    "Keys: arrows go to the next feature, Enter pins, z zooms to the pair, + and − zoom, 0 shows all, Escape clears.");
+    "Point at a feature, click to pin it, double-click to zoom to it and its partners; the wheel zooms, a drag moves, ",
+    "Shift and a drag select. Keys: arrows go to the next feature, Enter pins, z zooms to the pair, + and − zoom, ",
+    "0 shows all, Escape clears.");
   const grid = el("div", { class: "lm-panels" }, ...panels.map((o) => o.element));
   stage.classList.add("lm");
   stage.append(bar.element, grid, legend, pins.element, words, help, live);
@@ -222,27 +246,28 @@ export async function mount(stage, host) {
   // ---- one listener for all changes
   const sendHover = debounce((/** @type {any} */ value) => host.set("hovered", value), 120);
   const offState = state.on((doc, changed, origin) => {
-    const told = origin === "python";
-    if (changed.has("query")) found = findPoints(data, doc.query);
-    if (changed.has("min") || changed.has("hideSame")) shownPairs = countShown();
-    if (changed.has("views")) soon(panels.filter((o, p) => o.place() !== doc.views[p] && (o.setPlace(doc.views[p]), true)));
-    if (changed.has("box")) panels.forEach((o) => o.setBoxMode(doc.box));
-    if (["query", "min", "hideSame", "selection", "colour"].some((key) => changed.has(/** @type {keyof MapState} */ (key)))) looks();
-    if (["hover", "pins", "min", "hideSame"].some((key) => changed.has(/** @type {keyof MapState} */ (key)))) marks();
-    if (changed.size > 1 || !(changed.has("hover") || changed.has("views"))) controls();
-    if (changed.has("selection")) {
+    /** @param {(keyof MapState)[]} keys */
+    const any = (...keys) => keys.some((key) => changed.has(key));
+    if (any("query")) found = findPoints(data, doc.query);
+    if (any("min", "hideSame")) shownPairs = countShown();
+    if (any("views")) {
+      const moved = panels.filter((o, p) => o.place() !== doc.views[p]);
+      panels.forEach((o, p) => o.setPlace(doc.views[p]));
+      soon(moved);
+    }
+    if (any("box")) panels.forEach((o) => o.setBoxMode(doc.box));
+    if (any("query", "min", "hideSame", "selection", "colour")) looks();
+    if (any("hover", "pins", "min", "hideSame")) marks();
+    if (any("query", "min", "hideSame", "selection", "colour", "pins", "box")) controls();
+    if (any("query")) announce(doc.query ? `Found ${found.reduce((sum, o) => sum + o.length, 0)}.` : "");
+    if (any("selection")) {
       const sizes = data.panels.map((p, i) => `${doc.selection[i].length} in ${shown(p.name, 30)}`).join(", ");
       announce(doc.selection.some((o) => o.length) ? `Selected ${sizes}.` : "Nothing selected.");
-      stage.dataset.selected = doc.selection.map((o) => o.length).join(",");
     }
-    if (changed.has("query")) announce(doc.query ? `Found ${found.reduce((sum, o) => sum + o.length, 0)}.` : "");
-    if (told) return;
-    if (changed.has("hover")) sendHover(doc.hover ? outward(doc.hover) : null);
-    if (changed.has("pins")) host.set("pinned", doc.pins.map(outward));
-    if (changed.has("selection")) {
-      host.set("selected", Object.fromEntries(doc.selection.map((o, p) => [data.panels[p].name, o.map((i) => data.panels[p].ids[i])])
-        .filter(([, ids]) => ids.length)));
-    }
+    if (origin === "python") return;
+    if (any("hover")) sendHover(doc.hover ? outward(doc.hover) : null);
+    if (any("pins")) host.set("pinned", doc.pins.map(outward));
+    if (any("selection")) host.set("selected", selectionOut(doc.selection));
   });
   const countShown = () => data.sets.reduce((sum, set) => {
     for (let e = 0; e < set.score.length; e++) if (isShown(set, e)) sum++;
@@ -253,8 +278,8 @@ export async function mount(stage, host) {
     host.on("selected", (value) => state.set({ selection: selectionIn(value) }, "python")),
     host.on("pinned", (value) => state.set({ pins: pinsIn(value) }, "python")),
     host.on("hovered", (value) => {
-      const spot = value && inward(value);
-      if (!sameValue(spot, state.get().hover)) state.set({ hover: spot ?? null }, "python");
+      sendHover.cancel();   // what was about to be told is older than this
+      state.set({ hover: inward(value) }, "python");
     }),
   ];
 
@@ -283,7 +308,8 @@ export async function mount(stage, host) {
     }
     soon(panels);
   });
-  theme.observe(/** @type {Element} */ (stage.closest(".featgeom")), { attributes: true, attributeFilter: ["data-theme"] });
+  const root = /** @type {Element} */ (stage.closest(".featgeom"));
+  theme.observe(root, { attributes: true, attributeFilter: ["data-theme"] });
 
   return () => {
     offState();
@@ -300,8 +326,8 @@ export async function mount(stage, host) {
 }
 
 /**
- * The colour of every point: that of its own cluster in the panel that gives the colours, that of its best partner there elsewhere,
- * so that equal colours mean linked features. The eight largest clusters have colours of their own.
+ * The colour of every point: that of its own cluster in the panel that gives the colours, elsewhere that of its best
+ * partner there, so that equal colours mean linked features. The eight largest clusters have colours of their own.
  * @param {import("./mapdata.js").MapData} data
  * @param {number} panel
  * @param {number} source
@@ -313,7 +339,8 @@ export function colours(data, panel, source, isShown) {
   if (!giver?.cluster) return out;
   const sizes = giver.clusterLabels.map(() => 0);
   for (const c of giver.cluster) if (c >= 0) sizes[c]++;
-  const rank = new Map(sizes.map((size, c) => ({ size, c })).sort((a, b) => b.size - a.size || a.c - b.c).slice(0, COLOURS - 1).map((o, r) => [o.c, r + 1]));
+  const largest = sizes.map((size, c) => ({ size, c })).sort((a, b) => b.size - a.size || a.c - b.c);
+  const rank = new Map(largest.slice(0, COLOURS - 1).map((o, r) => [o.c, r + 1]));
   const own = Uint8Array.from(giver.cluster, (c) => rank.get(c) ?? 0);
   if (panel === source) return own;
   for (const link of data.panels[panel].links.filter((o) => o.other === source)) {

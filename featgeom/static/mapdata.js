@@ -1,4 +1,6 @@
-// From the bytes of a linked map to what the page works with: points, tokens, and for every point its partners.
+/**
+ * From the bytes of a linked map to what the page works with: points, tokens, and for every point its partners.
+ */
 
 import { buildGrid } from "./grid.js";
 
@@ -33,7 +35,8 @@ import { buildGrid } from "./grid.js";
  * @property {string} metric
  * @property {number} total pairs before the page's limit
  */
-/** @typedef {{set: number, other: number, indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}} Neighbours */
+/** @typedef {{indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}} Lists partners and edges of every point */
+/** @typedef {Lists & {set: number, other: number}} Neighbours */
 /** @typedef {{panel: number, point: number, set: number, edge: number}} Partner */
 /** @typedef {{panels: PanelData[], sets: PairSet[], vocabulary: string[], meta: any}} MapData */
 
@@ -75,11 +78,11 @@ export function fromThousandths(bytes) {
  * @param {PairSet} set
  * @param {number} nLeft
  * @param {number} nRight
- * @returns {[{indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}, {indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}]}
+ * @returns {[Lists, Lists]} from the left, from the right
  */
 export function bothWays(set, nLeft, nRight) {
   const m = set.a.length;
-  // Score (in millionths, falling) and row in one number: a plain numeric sort is ten times faster than one that compares.
+  // Score (in millionths, falling) and row in one number: a plain numeric sort is ten times faster.
   const order = Float64Array.from(set.score, (s, e) => Math.round((64 - s) * 1e6) * m + e).sort().map((key) => key % m);
   /** @param {Uint32Array} from @param {Uint32Array} to @param {number} n */
   const csr = (from, to, n) => {
@@ -122,7 +125,8 @@ export function readMap(arrays, meta) {
     const b = fromPlanes(arrays[`b${s}`], 4), a = new Uint32Array(b.length), degree = arrays[`degree${s}`];
     for (let i = 0, e = 0; i < degree.length; i++) for (let d = 0; d < degree[i]; d++) a[e++] = i;
     return {
-      left: m.left, right: m.right, a, b, score: fromHundredths(arrays[`score${s}`]), chance: fromHundredths(arrays[`null${s}`]),
+      left: m.left, right: m.right, a, b,
+      score: fromHundredths(arrays[`score${s}`]), chance: fromHundredths(arrays[`null${s}`]),
       q: fromThousandths(arrays[`q${s}`]), within: fromHundredths(arrays[`within${s}`]),
       flags: arrays[`flags${s}`], metric: m.metric, total: m.total,
     };
@@ -148,7 +152,9 @@ export function partnersOf(data, panel, point, shown) {
   const out = [];
   for (const link of data.panels[panel].links) {
     for (let s = link.indptr[point]; s < link.indptr[point + 1]; s++) {
-      if (!shown || shown(data.sets[link.set], link.edges[s])) out.push({ panel: link.other, point: link.points[s], set: link.set, edge: link.edges[s] });
+      const edge = link.edges[s];
+      if (shown && !shown(data.sets[link.set], edge)) continue;
+      out.push({ panel: link.other, point: link.points[s], set: link.set, edge });
     }
   }
   return out;
@@ -184,8 +190,8 @@ export function tokensOf(data, panel, point) {
 }
 
 /**
- * Points of every panel that a search finds: "#12" the feature with that id, "12" the feature or the token, anything else the
- * token, whole. A leading-space mark need not be typed; capitals count only when the search has one.
+ * Points of every panel that a search finds: "#12" the feature with that id, "12" the feature or the token, anything
+ * else the token, whole. A leading-space mark need not be typed; capitals count only when the search has one.
  * @param {MapData} data
  * @param {string} query
  * @returns {number[][]} one rising list per panel
@@ -209,7 +215,9 @@ export function findPoints(data, query) {
     const byId = p.pointOf.get(id);
     if (byId !== undefined) found.add(byId);
     if (wanted.size) {
-      for (let i = 0; i < p.n; i++) for (let s = p.tokenStart[i]; s < p.tokenStart[i + 1]; s++) if (wanted.has(p.tokens[s])) found.add(i);
+      for (let i = 0; i < p.n; i++) {
+        for (let s = p.tokenStart[i]; s < p.tokenStart[i + 1]; s++) if (wanted.has(p.tokens[s])) found.add(i);
+      }
     }
     return [...found].sort((i, j) => i - j);
   });

@@ -1,4 +1,6 @@
-// Labels of the linked map: what they say and where they stand.
+/**
+ * Labels of the linked map: what they say and where they stand.
+ */
 
 import { el, shown } from "./kit.js";
 import { MUTUAL, TOKEN_ONLY, WITHIN_BEYOND, tokensOf } from "./mapdata.js";
@@ -40,8 +42,9 @@ export const nameOf = (data, panel, point) => `${shown(data.panels[panel].name, 
  */
 export function title(data, panel, point) {
   const tokens = tokensOf(data, panel, point).slice(0, 5);
-  return el("div", { class: "lm-title" }, el("b", { class: "fg-text" }, nameOf(data, panel, point)),
-    ...(tokens.length ? tokens.map((t) => el("span", { class: "lm-token fg-text" }, shown(t, 24))) : [el("span", { class: "fg-muted" }, "no tokens")]));
+  const chips = tokens.map((t) => el("span", { class: "lm-token fg-text" }, shown(t, 24)));
+  if (!chips.length) chips.push(el("span", { class: "fg-muted" }, "no tokens"));
+  return el("div", { class: "lm-title" }, el("b", { class: "fg-text" }, nameOf(data, panel, point)), ...chips);
 }
 
 /**
@@ -50,14 +53,15 @@ export function title(data, panel, point) {
  * @param {number} e
  */
 export function evidence(set, e) {
-  const only = set.flags[e] & TOKEN_ONLY;
+  const only = set.flags[e] & TOKEN_ONLY, weak = Number.isFinite(set.within[e]) && !(set.flags[e] & WITHIN_BEYOND);
   /** @param {string} name @param {string} value */
   const part = (name, value) => el("span", {}, el("i", {}, name), " ", el("b", {}, value));
-  return el("div", { class: "lm-evidence" }, part("score", short(set.score[e])), part("null", short(set.chance[e])),
+  return el("div", { class: "lm-evidence" },
+    part("score", short(set.score[e])), part("null", short(set.chance[e])),
     Number.isFinite(set.q[e]) ? part("q", shortQ(set.q[e])) : null,
     only ? el("span", { class: "lm-only" }, "same token only")
-      : part("within token", short(set.within[e]) + (Number.isFinite(set.within[e]) && !(set.flags[e] & WITHIN_BEYOND) ? " (chance)" : "")),
-    set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual", title: "each is the other's best partner" }, "mutual") : null);
+      : part("within token", short(set.within[e]) + (weak ? " (chance)" : "")),
+    set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual" }, "mutual") : null);
 }
 
 /**
@@ -68,19 +72,21 @@ export function evidence(set, e) {
  * @param {import("./mapdata.js").Partner[]} partners
  */
 export function spoken(data, panel, point, partners) {
-  const own = `${nameOf(data, panel, point)}, ${tokensOf(data, panel, point).slice(0, 3).map((t) => shown(t, 24)).join(", ") || "no tokens"}`;
+  /** @param {number} p @param {number} i */
+  const said = (p, i) => [nameOf(data, p, i), ...tokensOf(data, p, i).slice(0, 3).map((t) => shown(t, 24))].join(", ");
+  const own = said(panel, point);
   if (!partners.length) return `${own}; no partner shown.`;
   const { panel: p, point: i, set: s, edge: e } = partners[0], set = data.sets[s];
   const more = set.flags[e] & TOKEN_ONLY ? "same token only" : `within token ${short(set.within[e])}`;
-  const best = `${nameOf(data, p, i)}, ${tokensOf(data, p, i).slice(0, 3).map((t) => shown(t, 24)).join(", ")}`;
-  return `${own}; ${partners.length} partner${partners.length > 1 ? "s" : ""}, first ${best}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}.`;
+  const count = `${partners.length} partner${partners.length > 1 ? "s" : ""}`;
+  return `${own}; ${count}, first ${said(p, i)}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}.`;
 }
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Rect */
 
 /**
- * Put boxes near their anchors so that they stay inside, keep off each other and off the anchors. Greedy, in the given order;
- * a box that finds no free place takes the one with the least overlap.
+ * Put boxes near their anchors so that they stay inside, keep off each other and off the anchors. Greedy, in the given
+ * order; a box that finds no free place takes the one with the least overlap.
  * @param {{x: number, y: number, w: number, h: number}[]} wanted anchor and size of each box
  * @param {number} width
  * @param {number} height
@@ -92,13 +98,19 @@ export function placeLabels(wanted, width, height, gap = 12) {
   const placed = [];
   const keepOff = wanted.map((o) => ({ x: o.x - 7, y: o.y - 7, w: 14, h: 14 }));
   for (const { x, y, w, h } of wanted) {
-    const spots = [[x + gap, y - h - gap], [x - w - gap, y - h - gap], [x + gap, y + gap], [x - w - gap, y + gap], [x - w / 2, y - h - gap - 6],
-      [x - w / 2, y + gap + 6], [x + gap + 6, y - h / 2], [x - w - gap - 6, y - h / 2], [width - w - 4, 4], [4, height - h - 4], [4, 4], [width - w - 4, height - h - 4]];
+    const far = gap + 6, right = width - w - 4, bottom = height - h - 4;
+    const spots = [
+      [x + gap, y - h - gap], [x - w - gap, y - h - gap], [x + gap, y + gap], [x - w - gap, y + gap],   // corners
+      [x - w / 2, y - h - far], [x - w / 2, y + far], [x + far, y - h / 2], [x - w - far, y - h / 2],   // sides
+      [right, 4], [4, bottom], [4, 4], [right, bottom],                                                 // of the panel
+    ];
     let best = placed[0], bestCost = Infinity;
     for (const [sx, sy] of spots) {
       const box = { x: Math.max(2, Math.min(width - w - 2, sx)), y: Math.max(2, Math.min(height - h - 2, sy)), w, h };
       const moved = Math.hypot(box.x - sx, box.y - sy);
-      const cost = placed.reduce((sum, o) => sum + 4 * overlap(box, o), 0) + keepOff.reduce((sum, o) => sum + 20 * overlap(box, o), 0) + moved;
+      /** @param {Rect[]} boxes */
+      const hidden = (boxes) => boxes.reduce((sum, o) => sum + overlap(box, o), 0);
+      const cost = 4 * hidden(placed) + 20 * hidden(keepOff) + moved;
       if (cost < bestCost) [best, bestCost] = [box, cost];
       if (!cost) break;
     }
@@ -113,5 +125,7 @@ export function placeLabels(wanted, width, height, gap = 12) {
  * @param {Rect} b
  */
 export function overlap(a, b) {
-  return Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
+  const w = Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x);
+  const h = Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y);
+  return Math.max(0, w) * Math.max(0, h);
 }

@@ -1,5 +1,7 @@
-// One panel of the linked map: a base canvas with all points, an overlay canvas with the few that are meant, and text in the DOM.
-// It draws what the state says and turns pointer and keys into actions; it knows nothing of other panels.
+/**
+ * One panel of the linked map: a base canvas with all points, an overlay canvas with the few that are meant, and text
+ * in the DOM. It draws what the state says and turns pointer and keys into actions; it knows nothing of other panels.
+ */
 
 import { cssVar, el, shown } from "./kit.js";
 import { gridInBox, gridNearest, gridToward } from "./grid.js";
@@ -37,14 +39,17 @@ const PICK = 14, PAD = 22, MAX_ZOOM = 500, LABELS = 3;
 export function createPanel(data, index, act, hint) {
   const p = data.panels[index];
   const base = el("canvas", { class: "lm-base" }), over = el("canvas", { class: "lm-over" });
-  const names = el("div", { class: "lm-names", "aria-hidden": "true" }), labels = el("div", { class: "lm-labels", "aria-hidden": "true" });
+  const names = el("div", { class: "lm-names", "aria-hidden": "true" });
+  const labels = el("div", { class: "lm-labels", "aria-hidden": "true" });   // the live region says the same
   const plot = el("div", {
-    class: "lm-plot", tabindex: "0", role: "application", "aria-roledescription": "map of features", "aria-describedby": hint,
+    class: "lm-plot", tabindex: "0", role: "application", "aria-roledescription": "map of features",
+    "aria-describedby": hint,
     "aria-label": `${shown(p.name, 40)}: ${grouped(p.n)} features. ${shown(p.note)}`,
   }, base, over, names, labels);
   const count = el("span", { class: "lm-count" });
   const element = el("section", { class: "lm-panel" },
-    el("header", {}, el("h3", { class: "fg-text" }, shown(p.name, 60)), count), el("p", { class: "lm-note fg-text" }, shown(p.note)), plot);
+    el("header", {}, el("h3", { class: "fg-text" }, shown(p.name, 60)), count),
+    el("p", { class: "lm-note fg-text" }, shown(p.note)), plot);
   const backend = cpuBackend(base), ctx = /** @type {CanvasRenderingContext2D} */ (over.getContext("2d"));
   backend.setPoints(p.x, p.y);
   plot.dataset.backend = backend.name;
@@ -97,7 +102,8 @@ export function createPanel(data, index, act, hint) {
   /** Take the theme's colours. */
   function retheme() {
     styles = readStyles(plot);
-    [mark, markEdge, ink, paper, shade] = ["mark", "mark-edge", "ink", "paper", "box"].map((name) => cssVar(plot, `--lm-${name}`));
+    const names = ["mark", "mark-edge", "ink", "paper", "box"];
+    [mark, markEdge, ink, paper, shade] = names.map((name) => cssVar(plot, `--lm-${name}`));
   }
 
   /** Give every point its look. */
@@ -116,7 +122,8 @@ export function createPanel(data, index, act, hint) {
   }
 
   /**
-   * A point that is meant: yellow, with a dark ring and a light one around it, so that neither colour nor theme hides it.
+   * A point that is meant: yellow, with a dark ring and one of paper around it, so that neither colour nor theme
+   * hides it.
    * @param {number} i
    * @param {number} r
    * @param {boolean} dashed for pairs that are only a shared token
@@ -185,32 +192,43 @@ export function createPanel(data, index, act, hint) {
     const made = [];
     if (focus.panel === index) made.push({ node: focusLabel(focus), point: focus.point });
     const mine = focus.partners.filter((o) => o.panel === index);
-    mine.slice(0, LABELS).forEach((o, rank) => made.push({ node: partnerLabel(o, rank === LABELS - 1 ? mine.length - LABELS : 0), point: o.point }));
-    labels.append(...made.map((o) => o.node));
+    mine.slice(0, LABELS).forEach((o, rank) => {
+      made.push({ node: partnerLabel(o, rank === LABELS - 1 ? mine.length - LABELS : 0), point: o.point });
+    });
+    for (const { node, point } of made) {
+      if (!inside(point)) node.append(el("div", { class: "lm-away" }, "outside this view; z zooms to it"));
+      labels.append(node);
+    }
     const wanted = made.map(({ node, point }) => ({
-      x: Math.max(0, Math.min(width, sx(point))), y: Math.max(0, Math.min(height, sy(point))), w: node.offsetWidth, h: node.offsetHeight,
+      x: Math.max(0, Math.min(width, sx(point))), y: Math.max(0, Math.min(height, sy(point))),
+      w: node.offsetWidth, h: node.offsetHeight,
     }));
     placeLabels(wanted, width, height).forEach((spot, s) => {
       made[s].node.style.transform = `translate(${Math.round(spot.x)}px, ${Math.round(spot.y)}px)`;
-      if (!inside(made[s].point)) made[s].node.append(el("div", { class: "lm-away" }, "outside this view; z zooms to it"));
     });
   }
 
   /** @param {Focus} focus */
   function focusLabel({ panel, point, partners }) {
     const cluster = p.cluster && p.cluster[point] >= 0 ? p.clusterLabels[p.cluster[point]] : "";
-    const facts = [p.fires ? `fires on ${grouped(p.fires[point])} tokens` : "", cluster ? `cluster ${shown(cluster, 60)}` : ""].filter(Boolean).join(" · ");
+    const facts = [];
+    if (p.fires) facts.push(`fires on ${grouped(p.fires[point])} tokens`);
+    if (cluster) facts.push(`cluster ${shown(cluster, 60)}`);
     const rows = partners.slice(0, LABELS).map((o) => el("div", { class: "lm-row" },
-      el("div", {}, "→ ", el("b", { class: "fg-text" }, nameOf(data, o.panel, o.point)), beyond(o)), evidence(data.sets[o.set], o.edge)));
+      el("div", {}, "→ ", el("b", { class: "fg-text" }, nameOf(data, o.panel, o.point)), beyond(o)),
+      evidence(data.sets[o.set], o.edge)));
     const rest = partners.length - rows.length;
-    return el("div", { class: "lm-label lm-focus" }, title(data, panel, point), facts ? el("div", { class: "lm-facts fg-text" }, facts) : null, ...rows,
-      partners.length ? null : el("div", { class: "lm-facts" }, data.panels.length > 1 ? "no partner at this score" : ""),
-      rest > 0 ? el("div", { class: "lm-facts" }, `and ${rest} more partner${rest > 1 ? "s" : ""}`) : null);
+    /** @param {string} text */
+    const line = (text) => (text ? el("div", { class: "lm-facts fg-text" }, text) : null);
+    return el("div", { class: "lm-label lm-focus" }, title(data, panel, point), line(facts.join(" · ")), ...rows,
+      line(!partners.length && data.sets.length ? "no partner at this score" : ""),
+      line(rest > 0 ? `and ${rest} more partner${rest > 1 ? "s" : ""}` : ""));
   }
 
   /** @param {import("./mapdata.js").Partner} o @param {number} rest */
   function partnerLabel(o, rest) {
-    return el("div", { class: "lm-label" }, title(data, o.panel, o.point), evidence(data.sets[o.set], o.edge), beyond(o),
+    return el("div", { class: "lm-label" },
+      title(data, o.panel, o.point), evidence(data.sets[o.set], o.edge), beyond(o),
       rest > 0 ? el("div", { class: "lm-facts" }, `and ${rest} more in this panel`) : null);
   }
 
@@ -227,18 +245,21 @@ export function createPanel(data, index, act, hint) {
       const cx = x * view.k + view.tx, cy = y * view.k + view.ty;
       if (cx < 0 || cy < 0 || cx > width || cy > height) continue;
       const w = 6.3 * Math.min(28, [...text].length) + 8, h = 16;
-      const x0 = Math.max(2, Math.min(width - w - 2, cx - w / 2)), y0 = Math.max(2, Math.min(height - h - 2, cy - h / 2));
+      const x0 = Math.max(2, Math.min(width - w - 2, cx - w / 2));
+      const y0 = Math.max(2, Math.min(height - h - 2, cy - h / 2));
       const rect = { x: x0, y: y0, w, h };
       if (taken.some((o) => overlap(o, rect))) continue;
       taken.push({ x: x0 - 4, y: y0 - 3, w: w + 8, h: h + 6 });
-      names.append(el("span", { class: "fg-text", style: `left:${(x0 + w / 2).toFixed(1)}px;top:${(y0 + h / 2).toFixed(1)}px` }, text));
+      const style = `left:${(x0 + w / 2).toFixed(1)}px;top:${(y0 + h / 2).toFixed(1)}px`;
+      names.append(el("span", { class: "fg-text", style }, text));
       if (taken.length >= 24) break;
     }
   }
 
   // ---- pointer and keys
 
-  /** @type {{x: number, y: number, view: import("./view.js").View, moved: boolean, boxing: boolean, add: boolean} | null} */
+  /** @typedef {import("./view.js").View} View */
+  /** @type {{x: number, y: number, view: View, moved: boolean, boxing: boolean, add: boolean} | null} */
   let drag = null;
   let dragged = false, clicked = -1;
 
@@ -247,8 +268,10 @@ export function createPanel(data, index, act, hint) {
     const r = plot.getBoundingClientRect();
     return { x: e.clientX - r.left - plot.clientLeft, y: e.clientY - r.top - plot.clientTop };
   };
+  /** @param {number} x @param {number} y @returns {[number, number]} */
+  const worldAt = (x, y) => [(x - view.tx) / view.k, (y - view.ty) / view.k];
   /** @param {number} x @param {number} y @param {number} [reach] */
-  const pick = (x, y, reach = PICK) => gridNearest(p.grid, (x - view.tx) / view.k, (y - view.ty) / view.k, reach / view.k);
+  const pick = (x, y, reach = PICK) => gridNearest(p.grid, ...worldAt(x, y), reach / view.k);
 
   plot.addEventListener("pointerdown", (e) => {
     if (e.button !== 0) return;
@@ -277,9 +300,9 @@ export function createPanel(data, index, act, hint) {
     dragged = Boolean(done?.moved);
     if (!done || e.button !== 0) return;
     if (box) {
-      const [ax, ay, bx, by] = [(box.x0 - view.tx) / view.k, (box.y0 - view.ty) / view.k, (box.x1 - view.tx) / view.k, (box.y1 - view.ty) / view.k];
+      const inBox = gridInBox(p.grid, ...worldAt(box.x0, box.y0), ...worldAt(box.x1, box.y1));
       box = null;
-      act.select(index, gridInBox(p.grid, ax, ay, bx, by), done.add);
+      act.select(index, inBox, done.add);
       drawOverlay();
     }
   });
@@ -298,7 +321,7 @@ export function createPanel(data, index, act, hint) {
   });
   plot.addEventListener("dblclick", (e) => {
     if (dragged) return;
-    if (clicked >= 0) act.pin(index, clicked);   // the first click pinned or unpinned it: put that back, two clicks zoom
+    if (clicked >= 0) act.pin(index, clicked);   // the first click pinned or unpinned it: put that back
     act.zoomToPair(index, clicked);
   });
   plot.addEventListener("wheel", (e) => {
@@ -315,13 +338,14 @@ export function createPanel(data, index, act, hint) {
   /** @param {number} x @param {number} y @param {number} factor */
   const zoom = (x, y, factor) => moveTo(zoomAt(view, x, y, factor, k0, k0 * MAX_ZOOM));
 
-  const ARROWS = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] });
+  /** @type {Record<string, [number, number]>} */
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   plot.addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey) return;
     const here = derived.focus?.panel === index ? derived.focus.point : -1;
     if (e.key in ARROWS) {
       const [dx, dy] = ARROWS[e.key];
-      const next = here < 0 ? gridNearest(p.grid, (width / 2 - view.tx) / view.k, (height / 2 - view.ty) / view.k, Infinity, inside)
+      const next = here < 0 ? gridNearest(p.grid, ...worldAt(width / 2, height / 2), Infinity, inside)
         : gridToward(p.grid, p.x[here], p.y[here], dx, dy, inside);
       if (next >= 0) act.hover(index, next);
     } else if (e.key === "Enter" || e.key === " ") {
@@ -375,7 +399,8 @@ function clusterCentres(p) {
   for (let i = 0; i < p.n; i++) if (cluster[i] >= 0) members[cluster[i]].push(i);
   /** @param {ArrayLike<number>} v @param {number[]} which */
   const median = (v, which) => which.map((i) => v[i]).sort((a, b) => a - b)[which.length >> 1];
-  return members.map((which, c) => ({ which, text: shown(p.clusterLabels[c], 28) })).filter((o) => o.which.length && o.text)
+  return members.map((which, c) => ({ which, text: shown(p.clusterLabels[c], 28) }))
+    .filter((o) => o.which.length && o.text)
     .sort((a, b) => b.which.length - a.which.length)
     .map(({ which, text }) => ({ x: median(p.x, which), y: median(p.y, which), text }));
 }

@@ -1,11 +1,16 @@
-// How points look: one small table of styles, read from the page's CSS variables, and one style number for every point.
+/**
+ * How points look: one small table of styles, read from the page's CSS variables, and one style number for every
+ * point.
+ */
 
 import { cssVar } from "./kit.js";
 
 export const COLOURS = 9;  // the plain colour and eight for clusters
 
 /** Looks of a point, the lowest layer first. */
-export const LAYERS = ["dim hollow", "dim", "hollow", "full", "partner", "selected hollow", "selected", "found hollow", "found"];
+export const LAYERS = [
+  "dim hollow", "dim", "hollow", "full", "partner", "selected hollow", "selected", "found hollow", "found",
+];
 
 /**
  * "#rgb" or "#rrggbb" as three numbers.
@@ -27,7 +32,7 @@ export function rgb(text) {
 export function readStyles(root) {
   /** @param {string} name */
   const colour = (name) => rgb(cssVar(root, name));
-  const paper = colour("--lm-paper"), ink = colour("--lm-ink"), found = colour("--lm-found"), mark = colour("--lm-mark");
+  const [paper, ink, found, mark] = ["paper", "ink", "found", "mark"].map((name) => colour(`--lm-${name}`));
   const fills = Array.from({ length: COLOURS }, (_, c) => colour(`--lm-c${c}`));
   /** @type {import("./splat.js").Style[]} */
   const table = [];
@@ -38,8 +43,11 @@ export function readStyles(root) {
       else if (layer === "hollow") table.push({ ...plain, alpha: 0, ringAlpha: 0.55 });
       else if (layer === "full") table.push({ ...plain, alpha: 0.82, ringAlpha: 0 });
       else if (layer === "partner") table.push({ ...plain, fill: mark, ring: ink, scale: 1.5 });
-      else if (layer.startsWith("selected")) table.push({ ...plain, fill: hollow ? paper : fill, ring: ink, scale: 1.5 });
-      else table.push({ ...plain, fill: hollow ? paper : found, ring: found, scale: 1.7, line: 2 });
+      else {
+        const chosen = layer.startsWith("selected") ? { fill, ring: ink, scale: 1.5 }
+          : { fill: found, ring: found, scale: 1.7, line: 2 };
+        table.push({ ...plain, ...chosen, fill: hollow ? paper : chosen.fill });
+      }
     }
   }
   return { paper, table };

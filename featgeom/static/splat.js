@@ -1,5 +1,7 @@
-// The base layer without a GPU: every point is a small anti-aliased picture (a stamp), blended into one ImageData. The same
-// interface (setPoints, setStyle, draw, dispose) can be served by another backend.
+/**
+ * The base layer without a GPU: every point is a small anti-aliased picture (a stamp), blended into one ImageData.
+ * The same interface (setPoints, setStyle, draw, dispose) can be served by another backend.
+ */
 
 /** @typedef {[number, number, number]} Rgb */
 /**
@@ -93,7 +95,8 @@ export function splat(data, w, h, xs, ys, which, stamp, view) {
  * @param {HTMLCanvasElement} canvas
  */
 export function cpuBackend(canvas) {
-  const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false, willReadFrequently: true }));
+  const options = { alpha: false, willReadFrequently: true };
+  const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", options));
   /** @type {ArrayLike<number>} */
   let xs = [];
   /** @type {ArrayLike<number>} */

@@ -1,5 +1,7 @@
-// One state document, one way to change it. Whatever happens (pointer, key, slider, Python), it becomes `set(patch)`;
-// whoever draws listens and is told once which keys changed. Values are replaced, never changed in place.
+/**
+ * One state document, one way to change it. Whatever happens (pointer, key, slider, Python), it becomes `set(patch)`;
+ * whoever draws listens and is told once which keys changed. Values are replaced, never changed in place.
+ */
 
 /**
  * @template {Object} S

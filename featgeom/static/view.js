@@ -1,4 +1,7 @@
-// Where world coordinates land on screen: screen = world * k + t, in CSS pixels. Pure functions; a view is never changed in place.
+/**
+ * Where world coordinates land on screen: screen = world * k + t, in CSS pixels. Pure functions; a view is never
+ * changed in place.
+ */
 
 /** @typedef {{k: number, tx: number, ty: number}} View */
 /** @typedef {{x0: number, y0: number, x1: number, y1: number}} Box */
@@ -82,7 +85,10 @@ export function boxOf(x, y, which) {
   return x0 > x1 ? null : { x0, y0, x1, y1 };
 }
 
-/** @typedef {{x: number, y: number, zoom: number}} Place what lies in the middle, and zoom 1 where everything fits: free of screen size */
+/**
+ * What lies in the middle, and zoom 1 where everything fits: free of the size on screen.
+ * @typedef {{x: number, y: number, zoom: number}} Place
+ */
 
 /**
  * @param {Place} place
