@@ -12,7 +12,7 @@ import re
 
 from .core import FeatgeomError, generator, nearest
 
-# %% ../nbs/03_stories.ipynb #7e209522
+# %% ../nbs/03_stories.ipynb #f8f018ed
 LEXICON = {
     'family': tuple('mother father sister brother grandmother grandfather aunt uncle cousin daughter son'.split()),
     'royalty': tuple('king queen prince princess duke duchess knight crown throne castle palace kingdom'.split()),
@@ -23,7 +23,8 @@ LEXICON = {
     'numbers': tuple('''one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
                         seventeen eighteen nineteen twenty'''.split()),
     'digits': tuple(str(i) for i in range(1, 21)),
-    'months': tuple('''January February March April May June July August September October November December'''.split()),
+    'months': tuple('''January February March April May June July August September October November
+                       December'''.split()),
     'weekdays': tuple('Monday Tuesday Wednesday Thursday Friday Saturday Sunday'.split()),
     'spanish_numbers': tuple('''uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince
                                 dieciséis diecisiete dieciocho diecinueve veinte'''.split()),
@@ -33,11 +34,13 @@ LEXICON = {
 
 # %% ../nbs/03_stories.ipynb #c528057e
 _PEOPLE = dict(Tom='he', Ben='he', Sam='he', Max='he', Mia='she', Lily='she', Anna='she', Rosa='she')
-_KIN = dict(mother='she', father='he', sister='she', brother='he', grandmother='she', grandfather='he', aunt='she', uncle='he')
+_KIN = dict(mother='she', father='he', sister='she', brother='he', grandmother='she', grandfather='he', aunt='she',
+            uncle='he')
 _ROYAL = dict(king='he', queen='she', prince='he', princess='she', duke='he', duchess='she', knight='he')
 _PRONOUNS = dict(he=('he', 'him', 'his'), she=('she', 'her', 'her'))
 _POOLS = {
-    'animal': LEXICON['animals'], 'food': LEXICON['food'], 'weather': LEXICON['weather'], 'weekday': LEXICON['weekdays'],
+    'animal': LEXICON['animals'], 'food': LEXICON['food'], 'weather': LEXICON['weather'],
+    'weekday': LEXICON['weekdays'],
     'royal': tuple(_ROYAL), 'kin': tuple(_KIN), 'good': LEXICON['emotions'][:6], 'bad': LEXICON['emotions'][6:],
     'home': ('castle', 'palace', 'tower', 'house', 'cottage'),
     'place': tuple('forest garden river field hill lake village market farm beach bridge mill'.split()),
@@ -60,7 +63,8 @@ def _pick(rng, options):
 
 # %% ../nbs/03_stories.ipynb #12a4269d
 _ROWS = {
-    'number': (('number', 'digit', 'numero'), tuple(zip(*(LEXICON[o] for o in ('numbers', 'digits', 'spanish_numbers'))))),
+    'number': (('number', 'digit', 'numero'), tuple(zip(LEXICON['numbers'], LEXICON['digits'],
+                                                        LEXICON['spanish_numbers']))),
     'month': (('month', 'mes'), tuple(zip(LEXICON['months'], LEXICON['spanish_months']))),
 }
 _ROW_OF = {name: row for row, (names, _) in _ROWS.items() for name in names}
@@ -90,10 +94,11 @@ def _cast(rng):
     cast = {}
     for slot, word, who in (('A', first, _PEOPLE), ('B', second, _PEOPLE), ('R', royal, _ROYAL), ('K', kin, _KIN)):
         he, him, his = _PRONOUNS[who[word]]
-        cast.update({slot: word, f'{slot}_he': he, f'{slot}_him': him, f'{slot}_his': his, f'{slot}_He': he.capitalize()})
+        cast.update({slot: word, f'{slot}_he': he, f'{slot}_him': him, f'{slot}_his': his})
+        cast[f'{slot}_He'] = he.capitalize()
     return cast
 
-# %% ../nbs/03_stories.ipynb #6e6099b4
+# %% ../nbs/03_stories.ipynb #1eaca119
 _SCENES = {
     'cause': (
         'The {animal} ate the {food} of {A}. {A_He} was {bad} because the {food} was gone.',
@@ -110,10 +115,12 @@ _SCENES = {
         'The {animal} never went to the {place}. It always went to the {place2}.',
         '"I am not {bad}," said the {R}. "I am {good}."'),
     'dialogue': (
-        '"Where is my {thing}?" asked {A}. "It is in the {room}," said {B}. So {A} looked in the {room} and found the {thing}.',
+        '"Where is my {thing}?" asked {A}. "It is in the {room}," said {B}. So {A} looked in the {room} and '
+        'found the {thing}.',
         '"I am {bad}," said the {R}. "Why are you {bad}?" asked {A}. "Because of the {weather}," said the {R}.',
         '"Give me the {food}," said the {animal}. "No," said {A}. "The {food} is for my {K}."',
-        '"Who took the {thing}?" asked the {R}. "The {animal} took it," said {A}. The {animal} gave the {thing} to the {R}.',
+        '"Who took the {thing}?" asked the {R}. "The {animal} took it," said {A}. The {animal} gave the '
+        '{thing} to the {R}.',
         '"Bring me my crown," said the {R}. {B} went to the {home} and brought the crown to the {R}.',
         '"Can you see the {animal}?" asked {B}. "Yes, it is near the {place}," said {A}. They went to the {place}.'),
     'subject and object': (
@@ -126,7 +133,8 @@ _SCENES = {
     'list': (
         '{A} packed the {food}, the {food2}, the {thing} and the {thing2}.',
         'In the {room} there were a {animal}, a {animal2}, a {animal3} and the {R}.',
-        'The {R} asked for the {food}, the {food2} and the {food3}. {A} brought the {food}, the {food2} and the {food3}.',
+        'The {R} asked for the {food}, the {food2} and the {food3}. {A} brought the {food}, the {food2} and '
+        'the {food3}.',
         'A {colour} {thing}, a {colour2} {thing2} and a {colour3} {thing3} were in the {room}.',
         'The {kin}, the {kin2} and the {kin3} {moved} at the {place}.',
         '{A} {moved} {how}, {B} {moved2} {how2}, and the {animal} {moved3} with {A}.'),
@@ -149,22 +157,30 @@ _SCENES = {
         '{B} wanted to be a {job}, not a {job2}. So {B_he} worked with the {job} for {number} days.',
         'An old {tree} grew near the {place}. The {animal} slept under the {tree} until {weekday}.',
         'The {animal} moved its {part} and {part2}, and the {job} laughed {how}.',
-        'If there is {weather}, the {animal} stays in the {room}. There was {weather}, so the {animal} stayed in the {room}.'),
+        'If there is {weather}, the {animal} stays in the {room}. There was {weather}, so the {animal} '
+        'stayed in the {room}.'),
     'royalty': (
         'The {R} sat on the throne and wore a {colour} crown. "This is my kingdom," said the {R}.',
         'The {R} had a daughter and a son. The daughter was {good}, but the son was {bad}.',
-        'The {royal} and the {royal2} lived in the {home}. The {royal2} loved the {royal}, and the {royal} loved the {royal2}.',
+        'The {royal} and the {royal2} lived in the {home}. The {royal2} loved the {royal}, and the {royal} '
+        'loved the {royal2}.',
         'A {animal} guarded the {home} of the {R}. Nobody in the kingdom was afraid of the {animal}.',
         'The {R} lost {R_his} crown. {A} found the crown in the {room}, and the {R} gave {A_him} a {thing}.'),
 }
 _OPENINGS = (
-    'Once upon a time there was a {size} {R} in a {home}.', 'Once there was a {size} {animal} who lived near the {place}.',
+    'Once upon a time there was a {size} {R} in a {home}.',
+    'Once there was a {size} {animal} who lived near the {place}.',
     'One day {A} went to the {place} with {A_his} {K}.', 'On {weekday} morning {A} met {B} near the {place}.',
     'It was {month} and there was {weather}.', '{A} lived with {A_his} {K} near the {place}.',
     'This is a story about {A} and a {animal}.', 'Long ago {B} was the cousin of {A}.')
 _ENDINGS = (
-    'In the end {A} was {good}.', 'They all lived happily in the {home}.', 'Then {A} went home and told {A_his} {K} about it.',
-    '"Thank you, {A}," said {B}.', 'And {B} never lost the {thing} again.', 'The {R} and {A} ate {food} together.', 'The end.')
+    'In the end {A} was {good}.',
+    'They all lived happily in the {home}.',
+    'Then {A} went home and told {A_his} {K} about it.',
+    '"Thank you, {A}," said {B}.',
+    'And {B} never lost the {thing} again.',
+    'The {R} and {A} ate {food} together.',
+    'The end.')
 
 # %% ../nbs/03_stories.ipynb #73c929a0
 def stories(
@@ -177,7 +193,8 @@ def stories(
     for _ in range(n):
         cast = _cast(rng)
         scenes = [_pick(rng, _SCENES[_pick(rng, groups)]) for _ in range(1 + int(rng.random() * 5))]
-        out.append(' '.join(_fill(rng, scene, cast) for scene in (_pick(rng, _OPENINGS), *scenes, _pick(rng, _ENDINGS))))
+        scenes = (_pick(rng, _OPENINGS), *scenes, _pick(rng, _ENDINGS))
+        out.append(' '.join(_fill(rng, scene, cast) for scene in scenes))
     return out
 
 # %% ../nbs/03_stories.ipynb #bf204af6
@@ -191,24 +208,29 @@ _COUNT = (
     '{B} asked for {first} to {last}, so {A} said: {run}.')
 _COUNT_OPEN = ('{A} counts the {things}: {run}.', 'The {R} counted {run}.', 'Count with me: {run}!', '{run}, said {A}.')
 _COUNT_HELD = (
-    'The {R} and {A} count the {things} from {first} to {last}: {run}.', 'In the {room} a {animal} counted from {first} to {last}: {run}.',
-    'Then {B} asked the {animal} to count from {first} to {last}: {run}.', '"I can count from {first} to {last}," said {A}. So {A_he} said: {run}.')
+    'The {R} and {A} count the {things} from {first} to {last}: {run}.',
+    'In the {room} a {animal} counted from {first} to {last}: {run}.',
+    'Then {B} asked the {animal} to count from {first} to {last}: {run}.',
+    '"I can count from {first} to {last}," said {A}. So {A_he} said: {run}.')
 _CALENDAR = (
     '{A} stayed near the {place} from {first} to {last}: {run}.', 'There was {weather} from {first} to {last}: {run}.',
-    '"Say it from {first} to {last}," said the {R}. So {A} said: {run}.', 'The {animal} slept from {first} to {last}: {run}.',
+    '"Say it from {first} to {last}," said the {R}. So {A} said: {run}.',
+    'The {animal} slept from {first} to {last}: {run}.',
     'The {home} was full from {first} to {last}: {run}.', '"{first} to {last}," said {B}, and {A} wrote: {run}.',
     'Here is how to get from {first} to {last}: {run}.', '{B} asked for {first} to {last}, so {A} said: {run}.')
 _CALENDAR_OPEN = ('{A} says the names: {run}.', 'The {R} waited: {run}.', 'Say it with me: {run}!', '{run}, said {A}.')
 _CALENDAR_HELD = (
-    'The {K} of {A} had {food} from {first} to {last}: {run}.', 'At the {place} there was {weather} from {first} to {last}: {run}.',
-    'Then {B} asked the {animal} to sing from {first} to {last}: {run}.', '"I slept from {first} to {last}," said {A}. So {A_he} said: {run}.')
+    'The {K} of {A} had {food} from {first} to {last}: {run}.',
+    'At the {place} there was {weather} from {first} to {last}: {run}.',
+    'Then {B} asked the {animal} to sing from {first} to {last}: {run}.',
+    '"I slept from {first} to {last}," said {A}. So {A_he} said: {run}.')
 
 def is_reserved(
     kind: str,    # a sequence concept of `LEXICON`
     start: int,   # place of the first word in the concept, from 0
     length: int,  # words in the run
 ) -> bool:
-    "Whether the run is kept for `held_out` and never produced by `sequences`: one in five, spread over starts and lengths."
+    "Whether the run is kept for `held_out` and never made by `sequences`: one in five, over all starts and lengths."
     return (_KINDS.index(kind) + start + 2 * length) % 5 == 0
 
 def _runs(kind, reserved):
@@ -230,7 +252,7 @@ def sequences(
     n: int,        # how many
     seed: int = 0, # seed or generator
 ) -> list[str]:    # one sentence each
-    "Counting and calendar sentences for training, kinds in equal shares; never a reserved run, never a reserved carrier."
+    "Counting and calendar sentences, kinds in equal shares; never a reserved run, never a reserved carrier."
     rng, out = generator(seed), []
     for _ in range(n):
         kind = _pick(rng, _KINDS)
@@ -273,8 +295,9 @@ def zoo_path(
 ) -> Path:      # a folder of the installed package
     "The folder of an embedded model or SAE. Raises `FeatgeomError` with the valid names."
     zoo = Path(str(files('featgeom'))) / 'zoo'
-    names = sorted(str(o.parent.relative_to(zoo).as_posix()) for o in [*zoo.glob('*/config.json'), *zoo.glob('*/*/cfg.json')])
+    found = [*zoo.glob('*/config.json'), *zoo.glob('*/*/cfg.json')]
+    names = sorted(o.parent.relative_to(zoo).as_posix() for o in found)
     if name not in names:
         raise FeatgeomError(f'No embedded model or SAE {name!r}', f'Embedded are {", ".join(names) or "none"}',
-                            f'Use one of them ({nearest(name, names)})' if names else 'Install the package again: its zoo is empty')
+                            f'Use one of them ({nearest(name, names)})' if names else 'Install the package again')
     return zoo / name
