@@ -207,14 +207,14 @@ class Clusters(Result):
     n: int
 
 def _tokens(label):
-    "The tokens of one label: a list stays, a string is cut at spaces (a space inside a token is shown as ␣)."
-    if isinstance(label, str): return label.split(' ') if label else []
+    "The tokens of one label: a list stays, a string is cut at ' · ' where it has one, else at spaces."
+    if isinstance(label, str): return label.split(' · ' if ' · ' in label else ' ') if label else []
     return [str(o) for o in label]
 
 def clusters(
     xy,                 # the picture, (n, 2)
-    labels,             # top tokens of each point: n strings of tokens with spaces between, or n lists of tokens
-    min_size: int=None, # fewest points that make a cluster; None: the square root of n / 2, at least 5
+    labels,             # top tokens of each point: `token_labels`, strings with spaces between tokens, or lists
+    min_size: int=None, # fewest points that make a cluster; None: a third of the square root of n, at least 5
     words: int=3,       # tokens in a name
 ) -> Clusters:
     "Find the islands of a picture and name them by their tokens. Deterministic. Source: HDBSCAN, Campello et al. 2013."
@@ -222,7 +222,7 @@ def clusters(
     if len(labels) != len(xy):
         raise FeatgeomError(f'{len(labels):,} labels for {len(xy):,} points', 'One each',
                             'Pass the labels of the embedded features')
-    size = max(5, round((len(xy)/2)**.5)) if min_size is None else min_size
+    size = max(5, round(len(xy)**.5/3)) if min_size is None else min_size
     found = np.full(len(xy), -1)
     if len(xy) >= max(2, size): found = _sklearn.cluster.HDBSCAN(min_cluster_size=size, copy=True).fit_predict(xy)
     counts = np.bincount(found[found >= 0])
@@ -237,7 +237,8 @@ def _name(members, total, n, words):
     "The tokens that tell a cluster from the rest: share inside times log of how much more common that is."
     inside, size = Counter(token for tokens in members for token in tokens), len(members)
     lift = {t: c/size*np.log((c/size)/((total[t] - c + .5)/(n - size + 1))) for t, c in inside.items()}
-    return ' '.join(sorted(lift, key=lambda t: (-lift[t], t))[:words])
+    best = [t.lstrip('␣') or t for t in sorted(lift, key=lambda t: (-lift[t], t))]   # a name needs no space mark
+    return ' '.join(list({t.casefold(): t for t in best[::-1]}.values())[::-1][:words])
 
 # %% ../nbs/10_embedding.ipynb #8202c65f
 @dataclass(frozen=True, repr=False)
@@ -245,7 +246,7 @@ class Panel(Result):
     "One map of a linked map. Raises `FeatgeomError` where the parts do not fit together."
     name: str                  # of the model or feature space; shown, and the key of `selected`
     xy: np.ndarray             # (n, 2) places
-    labels: list               # (n,) top tokens: strings with spaces between tokens, or lists of tokens
+    labels: list               # (n,) top tokens: `token_labels`, strings with spaces between tokens, or lists
     ids: np.ndarray = None     # (n,) feature id of each point; None: 0 to n-1
     fires: np.ndarray = None   # (n,) tokens on which each fires
     cluster: np.ndarray = None # (n,) cluster of each, -1 for none

@@ -160,6 +160,9 @@ def test_clusters_find_islands_and_name_them_by_their_tokens():
     assert got.sizes.tolist() == [(got.ids == c).sum() for c in range(3)]
     assert (got.ids[got.ids >= 0] == which[got.ids >= 0]).all() and got.n_noise == (got.ids < 0).sum()
     assert clusters(xy, [o.split() for o in labels], words=1).labels == got.labels  # lists of tokens do as well
+    assert clusters(xy, [o.replace(' ', ' · ') for o in labels], words=1).labels == got.labels
+    marked = [f'␣The · ␣{own[c]} · {own[c].title()} · , b' for c in which]           # a token may hold a space; one word counts once
+    assert [o.casefold() for o in clusters(xy, marked, words=1).labels] == list(got.labels)
 
 def test_no_islands_no_points_and_empty_labels():
     spread = clusters(np.random.default_rng(0).uniform(size=(30, 2)), ['']*30, min_size=25)

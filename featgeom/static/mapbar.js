@@ -141,7 +141,7 @@ export function createPins(data, act) {
   const body = el("tbody", {});
   const element = el("div", { class: "lm-pins", hidden: true },
     el("table", {}, el("caption", {}, "Pinned"), el("thead", {}, el("tr", {},
-      ...["feature", "partner", "evidence", "what to do"].map((text) => el("th", { scope: "col" }, text)))), body));
+      ...["feature", "partner", "evidence", "actions"].map((text) => el("th", { scope: "col" }, text)))), body));
   return {
     element,
     /** @param {import("./mappanel.js").Focus[]} pinned */

@@ -192,12 +192,13 @@ export function createPanel(data, index, act, hint) {
     const made = [];
     if (focus.panel === index) made.push({ node: focusLabel(focus), point: focus.point });
     const mine = focus.partners.filter((o) => o.panel === index);
-    mine.slice(0, LABELS).forEach((o, rank) => {
-      made.push({ node: partnerLabel(o, rank === LABELS - 1 ? mine.length - LABELS : 0), point: o.point });
+    const room = width < 440 ? 2 : LABELS;
+    mine.slice(0, room).forEach((o, rank) => {
+      made.push({ node: partnerLabel(o, rank === room - 1 ? mine.length - room : 0), point: o.point });
     });
     for (const { node, point } of made) {
       if (!inside(point)) node.append(el("div", { class: "lm-away" }, "outside this view; z zooms to it"));
-      labels.append(node);
+      labels.prepend(node);   // the best lies on top
     }
     const wanted = made.map(({ node, point }) => ({
       x: Math.max(0, Math.min(width, sx(point))), y: Math.max(0, Math.min(height, sy(point))),

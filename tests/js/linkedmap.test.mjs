@@ -3,6 +3,10 @@ import test from "node:test";
 import assert from "node:assert/strict";
 import { between, boxOf, fitBox, keepInside, zoomAt } from "../../featgeom/static/view.js";
 import { createState, sameValue } from "../../featgeom/static/state.js";
+import { colours } from "../../featgeom/static/linkedmap.js";
+import { histogram, median } from "../../featgeom/static/mapbar.js";
+import { overlap, placeLabels, short, shortQ } from "../../featgeom/static/maplabels.js";
+import { COLOURS, LAYERS, radiusFor, rgb, styleOf } from "../../featgeom/static/mapstyle.js";
 import { makeStamp, splat } from "../../featgeom/static/splat.js";
 import { BEYOND, bothWays, findPoints, fromHundredths, fromPlanes, fromThousandths, linkedPoints, partnersOf, readMap, tokensOf } from "../../featgeom/static/mapdata.js";
 
@@ -175,4 +179,56 @@ test("points at and beyond the border are cut, never wrapped or written outside"
   splat(data, 10, 10, [0], [5], [0], stamp, { k: 1, tx: 0, ty: 0 });
   assert.ok(data[4 * (5 * 10)] < 30);
   for (let y = 0; y < 10; y++) assert.equal(data[4 * (y * 10 + 9)], WHITE);
+});
+
+test("numbers are written as in a table, and a q is never flattered", () => {
+  assert.deepEqual([0.876, -0.124, 1, 0, NaN, -0.001].map(short), [".88", "−.12", "1.00", ".00", "–", ".00"]);
+  assert.deepEqual([0, 0.001, 0.004, 0.0499, 0.1, 0.42, 1, NaN].map(shortQ), ["≤ .001", "≤ .001", ".004", ".050", ".10", ".42", "1.00", "–"]);
+});
+
+test("labels stay inside, off each other and off the points while there is room", () => {
+  const near = [{ x: 200, y: 200, w: 120, h: 60 }, { x: 215, y: 205, w: 120, h: 60 }, { x: 190, y: 190, w: 120, h: 60 }, { x: 398, y: 2, w: 120, h: 60 }];
+  const placed = placeLabels(near, 400, 400);
+  placed.forEach((box, i) => {
+    assert.ok(box.x >= 0 && box.y >= 0 && box.x + box.w <= 400 && box.y + box.h <= 400);
+    placed.slice(i + 1).forEach((other) => assert.equal(overlap(box, other), 0));
+    for (const p of near) assert.equal(overlap(box, { x: p.x - 2, y: p.y - 2, w: 4, h: 4 }), 0);
+  });
+  const crowded = placeLabels(Array(9).fill({ x: 50, y: 50, w: 90, h: 90 }), 100, 100);   // no room at all: still inside
+  assert.ok(crowded.every((o) => o.x >= 0 && o.x + o.w <= 100 && o.y >= 0 && o.y + o.h <= 100));
+});
+
+test("histogram and median see finite values only", () => {
+  assert.deepEqual([...histogram([0, 0.24, 0.25, 0.99, 1, -0.3, NaN], 4)], [3, 1, 0, 2]);
+  assert.equal(median([3, NaN, 1, 2]), 2);
+  assert.equal(median([4, 1]), 2.5);
+  assert.ok(Number.isNaN(median([])));
+});
+
+test("elsewhere a point has the colour of its best partner beyond chance, else none", () => {
+  const data = tiny(), all = () => true;
+  data.panels[0].cluster = Int16Array.of(1, 1, 0);
+  data.panels[0].clusterLabels = ["small", "large"];
+  assert.deepEqual([...colours(data, 0, 0, all)], [1, 1, 2]);                                    // the largest cluster is colour 1
+  assert.deepEqual([...colours(data, 1, 0, all)], [1, 2]);
+  assert.deepEqual([...colours(data, 1, 0, (set, e) => set.score[e] < 0.8)], [0, 2]);
+  assert.deepEqual([...colours(data, 1, -1, all)], [0, 0]);
+  data.panels[0].cluster = Int16Array.of(-1, -1, 0);
+  assert.deepEqual([...colours(data, 0, 0, all)].slice(0, 2), [0, 0]);                             // points of no cluster
+});
+
+test("what is found lies over what is selected, over partners, over the rest", () => {
+  const linked = Uint8Array.of(0, 1, 1, 0, 1), colour = new Uint8Array(5), none = new Set();
+  const layer = (looks) => [...styleOf(looks)].map((s) => LAYERS[Math.floor(s / COLOURS)]);
+  assert.deepEqual(layer({ linked, colour, selected: none, partners: none, found: none, dimmed: false }), ["hollow", "full", "full", "hollow", "full"]);
+  assert.deepEqual(layer({ linked, colour, selected: new Set([1, 3, 4]), partners: new Set([2, 1]), found: new Set([4]), dimmed: true }),
+    ["dim hollow", "selected", "partner", "selected hollow", "found"]);
+  assert.deepEqual(rgb("#0af"), [0, 170, 255]);
+  assert.throws(() => rgb("red"), /hexadecimal/);
+});
+
+test("points shrink with their number and never vanish", () => {
+  const radii = [1, 300, 3000, 16384, 65536, 1e6].map((n) => radiusFor(n, 1));
+  assert.ok(radii.every((r, i) => r >= 1 && (!i || r <= radii[i - 1])));
+  assert.ok(radiusFor(16384, 20) > radiusFor(16384, 1) && radiusFor(10, 1e6) <= 7);
 });
