@@ -48,7 +48,7 @@ def test_module_style(name):
     source = (ROOT/f'featgeom/{name}.py').read_text(encoding='utf-8')
     for i, line in enumerate(source.splitlines(), 1):
         if not line.startswith('"""') and not line.startswith('__all__') and not line.startswith("           '"):
-            assert len(line) <= 130, f'{name}.py:{i} is {len(line)} columns wide'
+            assert len(line) <= 120, f'{name}.py:{i} is {len(line)} columns wide'
     for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.ImportFrom): assert all(a.name != '*' for a in node.names), f'{name}: star import'
         if isinstance(node, ast.ExceptHandler): assert node.type is not None, f'{name}:{node.lineno}: bare except'

@@ -1,0 +1,148 @@
+"The main job and the command line: what they find, what they keep, what they refuse."
+from dataclasses import replace
+from pathlib import Path
+import json, os, signal, subprocess, sys, time
+
+import numpy as np
+import pytest
+
+import featgeom as fg
+from featgeom.comparison import main
+from featgeom.core import FeatgeomError
+from featgeom.stories import tell
+
+QUICK = dict(method='pca', shifts=3, progress=False)
+HOSTILE = '</script><img src=x onerror="document.title=1"> \N{PILE OF POO} \u202e one two three four'
+
+@pytest.fixture(scope='module')
+def spaces():
+    return [fg.FeatureSpace.load(model=fg.zoo_path(name), sae=fg.zoo_path(f'{name}/sae-256'), name=name) for name in ('story-1l', 'story-2l')]
+
+@pytest.fixture(scope='module')
+def texts(): return tell(250, seed=5)
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory): return tmp_path_factory.mktemp('compare')/'store'
+
+@pytest.fixture(scope='module')
+def comparison(spaces, texts, store): return fg.compare(*spaces, texts, store=store, **QUICK)
+
+def test_partners_beyond_chance_are_found_and_said(comparison):
+    s = comparison.summary()
+    assert s['tokens'] == len(comparison.acts_a) == len(comparison.acts_b) > 5_000
+    assert 20 < s['beyond_chance'] <= s['tested'] <= s['alive_a'] <= 256
+    assert s['median_score'] > 2*s['median_null']
+    text = str(comparison)
+    for word in ('beyond chance', 'mutual', 'chance partners', 'within one token', 'only the token', 'health'): assert word in text
+    for word in ('cause', 'because', 'drives', 'explains'): assert word not in text           # a correlation causes nothing
+
+def test_table_puts_evidence_beside_every_score(comparison):
+    table = comparison.table()
+    assert len(table) == comparison.summary()['tested']
+    assert {'a', 'label_a', 'b', 'label_b', 'score', 'null', 'p', 'q', 'within', 'within_p', 'token_only', 'support'} <= set(table.columns)
+
+def test_saved_page_is_whole_and_small(comparison, tmp_path):
+    comparison.save(tmp_path/'map.html')
+    page = (tmp_path/'map.html').read_text(encoding='utf-8')
+    assert 20_000 < len(page) < 1_000_000 and 'http://' not in page.replace('http://www.w3.org/', '')
+
+def test_a_second_call_opens_what_is_kept(spaces, texts, store, comparison, monkeypatch):
+    import featgeom.comparison as module
+    def never(*a, **kw): raise AssertionError('this was kept and is computed again')
+    monkeypatch.setattr(module, 'match', never)
+    monkeypatch.setattr(module, 'embed', never)
+    again = fg.compare(*spaces, texts, store=store, **QUICK)
+    np.testing.assert_array_equal(again.pairs.score, comparison.pairs.score)
+    np.testing.assert_array_equal(again.embeddings[0].xy, comparison.embeddings[0].xy)
+    assert str(again) == str(comparison)
+
+def test_another_setting_is_never_answered_with_an_old_result(spaces, texts, store, comparison):
+    other = fg.compare(*spaces, texts, store=store, **{**QUICK, 'seed': 7})
+    assert other.pairs.meta['seed'] == 7 and not np.array_equal(other.pairs.null, comparison.pairs.null)
+
+def test_another_text_in_the_same_store_is_refused(spaces, store, comparison):
+    with pytest.raises(FeatgeomError, match='text'): fg.compare(*spaces, ['one two three four five'], store=store, **QUICK)
+
+def test_no_store_says_that_it_cannot_resume(spaces, texts, capsys):
+    c = fg.compare(*spaces, texts, **{**QUICK, 'progress': True})
+    assert 'cannot resume' in capsys.readouterr().err
+    assert len(c.table()) and len(c.acts_a.csr().data)                  # the result outlives its temporary folder
+
+def test_two_spaces_of_one_name_are_refused(spaces, texts):
+    with pytest.raises(FeatgeomError, match='name'): fg.compare(spaces[0], spaces[0], texts)
+
+@pytest.mark.parametrize('bad', [[], ['', ' '], 'nowhere.json', [3]], ids=['none', 'blank', 'missing', 'number'])
+def test_bad_texts_are_refused(spaces, bad):
+    with pytest.raises(FeatgeomError): fg.compare(*spaces, bad, **QUICK)
+
+def test_too_little_text_says_so(spaces):
+    with pytest.raises(FeatgeomError, match='(?i)rows|text|fire'): fg.compare(*spaces, ['one two three four five six'], **QUICK)
+
+def test_hostile_text_stays_text(spaces, texts, tmp_path):
+    c = fg.compare(*spaces, [HOSTILE]*40 + texts[:120], **{**QUICK, 'store': tmp_path/'s'})
+    c.save(tmp_path/'map.html')
+    page = (tmp_path/'map.html').read_text(encoding='utf-8')
+    assert '<img' not in page and 'onerror' not in page
+    assert c.acts_a.texts[0] == HOSTILE
+
+def test_a_model_with_itself_is_one_to_one(spaces, texts):
+    twin = fg.FeatureSpace.load(model=spaces[0].model, sae=spaces[0].sae, site=spaces[0].site, name='twin')
+    best = fg.compare(spaces[0], twin, texts, **QUICK).pairs.best()
+    assert (best.a == best.b).all() and best.mutual.all()
+    np.testing.assert_allclose(best.score, 1, atol=1e-6)
+    np.testing.assert_allclose(best.within[~best.token_only], 1, atol=1e-6)
+
+# --- command line ---------------------------------------------------------------------------------------------------------------
+
+def featgeom(*words, **kw):
+    return subprocess.run([sys.executable, '-c', 'from featgeom.comparison import main; main()', *map(str, words)], capture_output=True, text=True, **kw)
+
+def test_info_names_versions_and_stores(store, comparison, capsys):
+    main(['info'])
+    main(['info', str(store)])
+    main(['info', str(fg.zoo_path('story-1l/sae-256'))])
+    main(['info', str(fg.zoo_path('story-1l'))])
+    out = capsys.readouterr().out
+    for word in ('torch', 'story-1l', 'SAE', 'LanguageModel', 'rows x'): assert word in out
+
+@pytest.mark.parametrize('words', [('info', 'nowhere'), ('compare', '--a', 'nowhere/at/all', 'x', '--b', 'y', 'z', '--texts', 'none.json')], ids=['info', 'compare'])
+def test_command_errors_are_one_sentence_and_status_2(words, capsys):
+    with pytest.raises(SystemExit) as e: main(list(words))
+    assert e.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith('featgeom: ') and 'Traceback' not in err
+
+def test_a_killed_command_goes_on_where_it_was(texts, tmp_path):
+    (tmp_path/'texts.json').write_text(json.dumps(texts))
+    a, b = (fg.zoo_path(name) for name in ('story-1l', 'story-2l'))
+    words = ['compare', '--a', a, a/'sae-256', '--b', b, b/'sae-256', '--texts', tmp_path/'texts.json', '--method', 'pca', '--store']
+    killed = subprocess.Popen([sys.executable, '-c', 'from featgeom.comparison import main; main()', *map(str, words), str(tmp_path/'killed')],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob('killed/*/*')) and killed.poll() is None and time.monotonic() < deadline: time.sleep(.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    resumed, straight = featgeom(*words, tmp_path/'killed'), featgeom(*words, tmp_path/'straight')
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout == straight.stdout
+    for path in sorted(p for p in (tmp_path/'straight').rglob('*') if p.is_file()):
+        assert path.read_bytes() == (tmp_path/'killed'/path.relative_to(tmp_path/'straight')).read_bytes(), path
+
+def test_interrupt_ends_with_130_and_says_how_to_go_on(texts, tmp_path):
+    (tmp_path/'texts.json').write_text(json.dumps(texts*8))
+    a = fg.zoo_path('story-1l')
+    words = ['compare', '--a', a, a/'sae-256', '--b', fg.zoo_path('story-2l'), fg.zoo_path('story-2l/sae-256'), '--texts', tmp_path/'texts.json', '--store', tmp_path/'s']
+    run = subprocess.Popen([sys.executable, '-c', 'from featgeom.comparison import main; main()', *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob('s/*/*')) and run.poll() is None and time.monotonic() < deadline: time.sleep(.01)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=120)
+    assert run.returncode == 130 and 'goes on where it was' in err, err
+
+def test_the_readme_example_runs(tmp_path):
+    readme = (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8')
+    code = readme.split('```python\n')[1].split('```')[0].replace('tell(2000', 'tell(150')
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, 'TQDM_DISABLE': '1'})
+    assert done.returncode == 0, done.stderr
+    assert 'beyond chance' in done.stdout and (tmp_path/'map.html').stat().st_size > 20_000
