@@ -364,11 +364,11 @@ def fvu(
 def _pool(
     model, site, texts, context,  # what to capture
     batch: int,  # rows of a batch
-    size: int,   # rows of the pool
+    size: int,   # rows of the pool, at least two batches
     seed,        # an int
 ):               # yields float32 tensors (batch, d) without end
     "Batches of activations in random order, from a pool of `size` rows; captured once where all of them fit into it."
-    rng, d = generator(seed), model.width(site)
+    rng, d, size = generator(seed), model.width(site), max(size, 2 * batch)
     draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
     pool, held, first = torch.empty(size, d), 0, True
     while True:
@@ -399,7 +399,7 @@ def _rows(model, site, texts, context):
 
 # %% ../nbs/05_sae.ipynb #c278ef05
 _TRAINERS = dict(topk='TopK', batchtopk='BatchTopK', jumprelu='JumpReLU', standard='Standard', gated='Gated')
-_PENALTIES = dict(standard=5., gated=5., jumprelu=1.)
+_PENALTIES = dict(standard=3., gated=5., jumprelu=.3)
 
 def _training_sae(architecture, d, f, k, penalty, steps, metadata):
     "An untrained sae-lens SAE of the architecture."
@@ -455,10 +455,10 @@ def train_sae(
     from tqdm.auto import tqdm
     model, single = load_model(model), isinstance(width, (int, np.integer))
     site, context, texts = model.site(site), check_context(model, context), list(texts)
-    widths, steps = [width] if single else list(width), _check_training(architecture, width, k, tokens, batch)
+    widths, steps = _check_training(architecture, width, k, tokens, batch)
     metadata = dict(model_name=model.name, hook_name=site, context_size=context, prepend_bos=bool(model.prefix),
                     training_tokens=steps * batch, seed=seed, dataset_fingerprint=fingerprint(*texts))
-    stream = _pool(model, site, texts, context, batch, max(2 * batch, memory // (4 * model.width(site))), seed)
+    stream = _pool(model, site, texts, context, batch, memory // (4 * model.width(site)), seed)
     now, trainers = next(stream), []
     scale = model.width(site)**.5 / float(now.norm(dim=1).mean())
     with torch.random.fork_rng(devices=[]):
@@ -481,11 +481,11 @@ def train_sae(
 
 # %% ../nbs/05_sae.ipynb #f9e0d3cb
 def _check_training(architecture, width, k, tokens, batch):
-    "The number of steps; raises for what cannot be trained."
+    "Widths as a list and the number of steps; raises for what cannot be trained."
     if architecture not in _TRAINERS:
         raise FeatgeomError(f'architecture={architecture!r}', f'One of {", ".join(_TRAINERS)}',
                             f'Take one of these ({nearest(str(architecture), _TRAINERS)})')
-    widths = width if isinstance(width, (list, tuple)) else [width]
+    widths = list(width) if isinstance(width, (list, tuple)) else [width]
     least = k if architecture in ('topk', 'batchtopk', 'jumprelu') else 1
     if not widths or len(set(widths)) < len(widths) or not isinstance(k, int) or k < 1 or any(
             not isinstance(f, (int, np.integer)) or f < least for f in widths):
@@ -494,7 +494,7 @@ def _check_training(architecture, width, k, tokens, batch):
     if not isinstance(batch, int) or not isinstance(tokens, int) or not 2 <= batch <= tokens:
         raise FeatgeomError(f'tokens={tokens!r} with batch={batch!r}', 'At least one batch of tokens',
                             'Train on more tokens')
-    return tokens // batch
+    return widths, tokens // batch
 
 def _step(trainer, x):
     "One training step on a batch of activations (batch, d); sae-lens's record of it."
@@ -650,15 +650,16 @@ def _left_out(x, x_hat, parts=20):
     spread = squares.sum() - squares - (sums.sum(0) - sums).pow(2).sum(1) / (n.sum() - n)
     return ((errors.sum() - errors) / spread).numpy()
 
-def _better_sites(left_out):
-    "Sites clearly better than the first, of {site: what `_left_out` gave}: [(FVU difference, site)], best first."
+def _better_site(left_out):
+    "The best site that is clearly better than the first, or None; `left_out` is {site: what `_left_out` gave}."
     home, *others = left_out
-    found = []
+    gains = {}
     for site in others:
         gain = left_out[home] - left_out[site]
-        error = np.sqrt((len(gain) - 1) * gain.var())                # jackknife standard error of the difference
-        if gain.mean() > max(3 * error, .1 * left_out[home].mean()): found.append((float(gain.mean()), site))
-    return sorted(found, reverse=True)
+        error = np.sqrt((len(gain) - 1) * gain.var())  # jackknife standard error of the difference
+        clear = gain.mean() > max(3 * error, .1 * left_out[home].mean())
+        if clear and left_out[site].mean() < 1: gains[site] = gain.mean()
+    return max(gains, key=gains.get, default=None)
 
 # %% ../nbs/05_sae.ipynb #1e6b7c9a
 def health(
@@ -692,7 +693,8 @@ def health(
     found = Health(fvu=score.value, l0=l0, dead=float((fires == 0).double().mean()), nonzero=l0 / space.f,
                    n_tokens=score.n, by_site=by_site, n_by_site=len(x), l0_counts=torch.bincount(sizes).numpy(),
                    fires=fires.numpy())
-    return replace(found, warnings=tuple(_complaints(space, found, _better_sites(left_out) if len(x) >= 40 else [])))
+    better = _better_site(left_out) if len(x) >= 40 else None
+    return replace(found, warnings=tuple(_complaints(space, found, better)))
 
 def _kept(space, texts, sites, max_tokens, site_tokens, context):
     "Activations of kept tokens by batches, {site: (n, d)}: at all sites for the first `site_tokens`, then at home."
@@ -712,8 +714,7 @@ def _complaints(space, found, better):
     if found.l0 == 0: yield f'All {space.f:,} features are dead on these texts'
     elif found.fvu >= 1: yield f'FVU {found.fvu:.2f}: the reconstruction is no better than the mean activation'
     if better:
-        best = better[0][1]
-        yield (f'{best} is reconstructed clearly better than {site} (FVU {found.by_site[best]:.3f} against '
+        yield (f'{better} is reconstructed clearly better than {site} (FVU {found.by_site[better]:.3f} against '
                f'{found.by_site[site]:.3f}): was the SAE trained there?')
     trained_on, trained_at, bos = (meta.get(key) for key in ('model_name', 'hook_name', 'prepend_bos'))
     if trained_on and _plain(trained_on) != _plain(model.name):

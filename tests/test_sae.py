@@ -1,0 +1,644 @@
+"SAEs: equal to sae-lens, safe to load, trained reproducibly, and judged by the right FVU at the right site."
+import json, os, warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from featgeom import sae as S
+from featgeom.core import FeatgeomError
+from featgeom.models import capture, load_model, token_windows
+from featgeom.sae import FVU, SAE, FeatureSpace, fvu, load_sae, train_sae
+
+D, F = 16, 64
+ARCHITECTURES = [('standard', 'Standard', {}), ('topk', 'TopK', dict(k=5)),
+                 ('topk', 'TopK', dict(k=5, rescale_acts_by_decoder_norm=True)), ('jumprelu', 'JumpReLU', {}),
+                 ('gated', 'Gated', {})]
+
+
+def lens(name, seed=0, **kw):
+    "A sae-lens SAE with random weights."
+    from sae_lens import saes
+    sae = getattr(saes, f'{name}SAE')(getattr(saes, f'{name}SAEConfig')(d_in=D, d_sae=F, **kw))
+    g = torch.Generator().manual_seed(seed)
+    for p in sae.parameters(): p.data = torch.randn(p.shape, generator=g) * .4
+    return sae
+
+
+def rows(n=200, seed=1): return torch.randn(n, D, generator=torch.Generator().manual_seed(seed)) + .5
+
+
+def arrays(seed=0, d=D, f=F):
+    rng = np.random.default_rng(seed)
+    return dict(W_enc=rng.normal(size=(d, f)), W_dec=rng.normal(size=(f, d)), b_enc=rng.normal(size=f),
+                b_dec=rng.normal(size=d))
+
+
+def tokenizer():
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tok = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(['<s>', '<unk>'] + alphabet)}, merges=[],
+                               unk_token='<unk>'))
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.post_processor = processors.TemplateProcessing(single='<s> $A', pair='<s> $A $B', special_tokens=[('<s>', 0)])
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tok, bos_token='<s>', unk_token='<unk>',
+                                                pad_token='<s>')
+
+
+@pytest.fixture(scope='module')
+def hf():
+    config = transformers.GPT2Config(vocab_size=258, n_positions=64, n_embd=D, n_layer=3, n_head=2,
+                                     initializer_range=.3,
+                                     bos_token_id=0, eos_token_id=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return transformers.GPT2LMHeadModel(config).eval()
+
+
+@pytest.fixture(scope='module')
+def lm(hf): return load_model(hf, tokenizer())
+
+
+TEXTS = [f'text number {i} says {i * i} and 🌧' for i in range(60)]
+SITE = 'blocks.1.hook_resid_post'
+
+
+@pytest.fixture
+def data():
+    path = os.environ.get('FEATGEOM_TEST_DATA')
+    if not path or not Path(path).is_dir(): pytest.skip('FEATGEOM_TEST_DATA names no folder of real models')
+    return Path(path)
+
+
+def dense(sae, x):
+    indptr, indices, values = sae.encode_csr(x)
+    assert indptr.dtype == indices.dtype == np.int32 and values.dtype == np.float32
+    return sp.csr_array((values, indices, indptr), shape=(len(x), sae.d_sae))
+
+
+# ---- equal to sae-lens
+
+@pytest.mark.parametrize('norm', ['none', 'layer_norm', 'constant_norm_rescale'])
+@pytest.mark.parametrize('b_dec', [True, False])
+@pytest.mark.parametrize('architecture, name, kw', ARCHITECTURES)
+def test_encode_and_decode_equal_sae_lens(architecture, name, kw, b_dec, norm, tmp_path):
+    theirs = lens(name, apply_b_dec_to_input=b_dec, normalize_activations=norm, **kw)
+    theirs.save_model(tmp_path / 'theirs')
+    x = rows()
+    codes = theirs.encode(x).detach()
+    x_hat = theirs(x).detach()
+    for ours in (load_sae(tmp_path / 'theirs'), load_sae(theirs)):
+        assert ours.architecture == architecture and (codes != 0).any() and (codes == 0).any()
+        torch.testing.assert_close(ours.encode(x), codes, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.reconstruct(x), x_hat, rtol=1e-5, atol=1e-5)
+        if norm == 'none':
+            torch.testing.assert_close(ours.decode(codes), theirs.decode(codes).detach(), rtol=1e-5, atol=1e-5)
+        else:
+            with pytest.raises(FeatgeomError, match='reconstruct'): ours.decode(codes)
+    from sae_lens import SAE as Lens
+    ours.save(tmp_path / 'ours')
+    again = Lens.load_from_disk(tmp_path / 'ours')
+    torch.testing.assert_close(again.encode(x).detach(), codes, rtol=1e-5, atol=1e-5)
+    assert load_sae(tmp_path / 'ours').hash == ours.hash == load_sae(again).hash
+
+
+@pytest.mark.parametrize('architecture, name, kw', ARCHITECTURES)
+def test_sparse_encode_equals_dense(architecture, name, kw, monkeypatch):
+    ours, x = load_sae(lens(name, **kw)), rows(333)
+    for rows_at_once in (1000, 64, 7):
+        monkeypatch.setattr(S, '_slice', lambda f: rows_at_once)
+        got = dense(ours, x)
+        assert got.has_canonical_format and (got.data != 0).all()
+        np.testing.assert_allclose(got.toarray(), ours.encode(x).numpy(), rtol=1e-5, atol=1e-5)
+    for few in (0, 1): assert dense(ours, x[:few]).shape == (few, F)
+
+
+@pytest.mark.parametrize('name', ['BatchTopK', 'MatryoshkaBatchTopK'])
+def test_training_saes_that_are_saved_as_jumprelu(name, tmp_path):
+    from sae_lens import SAE as Lens, saes
+    extra = dict(matryoshka_widths=[16, F]) if 'Matryoshka' in name else {}
+    training = getattr(saes,
+                       f'{name}TrainingSAE')(getattr(saes, f'{name}TrainingSAEConfig')(d_in=D, d_sae=F, k=4, **extra))
+    training.topk_threshold = torch.tensor(.05, dtype=torch.double)
+    training.save_inference_model(tmp_path)
+    theirs, x = Lens.load_from_disk(tmp_path), rows()
+    for ours in (load_sae(tmp_path), load_sae(training)):
+        assert ours.architecture == 'jumprelu'
+        torch.testing.assert_close(ours.encode(x), theirs.encode(x).detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_ties_fall_as_in_sae_lens():
+    theirs = lens('TopK', k=3)
+    theirs.W_enc.data = theirs.W_enc.data[:, :1].repeat(1, F)
+    theirs.b_enc.data = torch.zeros(F)
+    ours, x = load_sae(theirs), rows(50)
+    assert torch.equal(ours.encode(x), theirs.encode(x).detach())
+    np.testing.assert_array_equal(dense(ours, x).toarray(), ours.encode(x).numpy())
+
+
+def test_hand_set_weights():
+    eye, zero = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
+    x = torch.tensor([[2., 1.], [1., 3.], [-1., -1.], [.2, .1]])
+    base = dict(W_enc=eye, W_dec=2 * eye, b_dec=zero)
+    assert load_sae(dict(base, b_enc=zero)).encode(x).tolist()[:3] == [[2, 1], [1, 3], [0, 0]]
+    assert load_sae(dict(base, b_enc=zero, k=1)).encode(x).tolist()[:3] == [[2, 0], [0, 3], [0, 0]]
+    jump = load_sae(dict(base, b_enc=zero, threshold=np.float32([1, 1])))
+    assert jump.encode(x).tolist() == [[2, 0], [0, 3], [0, 0], [0, 0]]           # 1 is not above 1
+    gated = load_sae(dict(base, b_gate=np.float32([-1.5, 0]), r_mag=np.log(np.float32([1, 2])),
+                          b_mag=np.float32([0, 1])))
+    np.testing.assert_allclose(gated.encode(x)[:3], [[2, 3], [0, 7], [0, 0]], rtol=1e-6)
+    shifted = load_sae(dict(base, b_enc=zero, b_dec=np.float32([1, 0])))
+    assert shifted.encode(x).tolist()[0] == [1, 1] and shifted.decode([[1, 1]]).tolist() == [[3, 2]]
+    assert load_sae(dict(base, b_enc=zero, b_dec=np.float32([1, 0]),
+                         apply_b_dec_to_input=False)).encode(x).tolist()[0] == [2, 1]
+
+
+def test_topk_keeps_k_and_only_positive():
+    sae = load_sae(dict(arrays(), k=7))
+    assert (dense(sae, rows() * 100).sum(1) > 0).all() and np.diff(sae.encode_csr(rows() * 10)[0]).max() == 7
+    low = load_sae(dict(arrays(), b_enc=np.full(F, -1e4), k=7))
+    assert low.encode_csr(rows())[0][-1] == 0
+
+
+def test_hash_is_of_what_decides_the_numbers():
+    base = load_sae(dict(arrays(), k=4))
+    assert base.hash == load_sae(dict({key: np.float32(value) for key, value in arrays().items()}, k=4)).hash
+    assert base.hash == SAE(base.weights, 'topk', {'model_name': 'x'}, 'other', k=4).hash
+    for other in (dict(arrays(), k=5), arrays(), dict(arrays(), k=4, apply_b_dec_to_input=False),
+                  dict(arrays(), k=4, rescale_acts_by_decoder_norm=True), dict(arrays(1), k=4)):
+        assert load_sae(other).hash != base.hash
+
+
+# ---- loading
+
+def test_releases_go_through_sae_lens(monkeypatch):
+    import sae_lens
+    asked = []
+    def fake(release, sae_id):
+        asked.append((release, sae_id))
+        return lens('TopK', k=3)
+    monkeypatch.setattr(sae_lens.SAE, 'from_pretrained', staticmethod(fake))
+    got = load_sae('some-release:layer_3/width_16k/average_l0_71')
+    assert asked == [('some-release', 'layer_3/width_16k/average_l0_71')] and got.architecture == 'topk'
+
+
+def test_unknown_releases_say_so():
+    with pytest.raises(FeatgeomError, match='no-such-release'): load_sae('no-such-release:x')
+
+
+def test_float16_files_load_as_float32(tmp_path):
+    sae = load_sae(dict(arrays(), k=4))
+    sae.save(tmp_path, dtype=torch.float16)
+    assert {v.dtype for v in load_file(tmp_path / 'sae_weights.safetensors').values()} == {torch.float16}
+    again = load_sae(tmp_path)
+    assert {v.dtype for v in again.weights.values()} == {torch.float32}
+    torch.testing.assert_close(again.W_dec, sae.W_dec, rtol=1e-3, atol=1e-3)
+    with pytest.raises(FeatgeomError, match='float16'):
+        load_sae(dict(arrays(), b_dec=np.full(D, 1e6))).save(tmp_path, dtype=torch.float16)
+
+
+def test_a_safetensors_file_of_arrays(tmp_path):
+    save_file({key: torch.tensor(value) for key, value in arrays().items()}, tmp_path / 'mine.safetensors')
+    assert load_sae(tmp_path / 'mine.safetensors').hash == load_sae(arrays()).hash
+
+
+def test_folders_from_before_version_6_are_read_as_sae_lens_reads_them(tmp_path):
+    from sae_lens import SAE as Lens
+    theirs = lens('Standard')
+    theirs.save_model(tmp_path)
+    old = dict(d_in=D, d_sae=F, dtype='float32', device='cpu', hook_point='blocks.1.hook_resid_post',
+               model_name='gpt2-small', prepend_bos=True,
+               activation_fn_str='relu', normalize_activations=False, context_size=128)
+    (tmp_path / 'cfg.json').write_text(json.dumps(old))
+    weights = load_file(tmp_path / 'sae_weights.safetensors')
+    save_file({**weights, 'scaling_factor': torch.ones(F)}, tmp_path / 'sae_weights.safetensors')
+    ours = load_sae(tmp_path)
+    assert ours.metadata['hook_name'] == 'blocks.1.hook_resid_post'
+    torch.testing.assert_close(ours.encode(rows()), Lens.load_from_disk(tmp_path).encode(rows()).detach(), rtol=1e-5,
+                               atol=1e-5)
+    save_file({**weights, 'scaling_factor': torch.full((F,), 2.)}, tmp_path / 'sae_weights.safetensors')
+    with pytest.raises(FeatgeomError, match='scaling factor'): load_sae(tmp_path)
+
+
+def test_the_scale_of_inputs_is_folded_in_or_the_sae_refused(tmp_path):
+    theirs = lens('Standard', normalize_activations='expected_average_only_in')
+    theirs.save_model(tmp_path)
+    with pytest.raises(FeatgeomError, match='whose scale is not in its weights'): load_sae(tmp_path)
+    (tmp_path / 'activation_scaler.json').write_text('{"scaling_factor": 2.5}')
+    ours, x = load_sae(tmp_path), rows()
+    torch.testing.assert_close(ours.encode(x), theirs.encode(x * 2.5).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.reconstruct(x), theirs(x * 2.5).detach() / 2.5, rtol=1e-4, atol=1e-4)
+
+
+def saved(tmp_path, **cfg_changes):
+    load_sae(dict(arrays(), k=4)).save(tmp_path)
+    cfg = json.loads((tmp_path / 'cfg.json').read_text())
+    cfg.update(cfg_changes)
+    (tmp_path / 'cfg.json').write_text(json.dumps(cfg))
+    return tmp_path
+
+
+@pytest.mark.parametrize('changes, says', [
+    (dict(d_in=8), 'says 8 -> 64, its weights are 16 -> 64'), (dict(d_sae=None), 'says 16 -> None'),
+                                           (dict(k=0), 'k=0'), (dict(k=65), '1 to 64'),
+    (dict(k='4'), "k='4'"), (dict(architecture='transcoder'), 'reads one site and writes another'),
+    (dict(architecture='temporal'), 'standard, topk, jumprelu, gated'), (dict(architecture=None), 'One of standard'),
+    (dict(architecture='jumprelu'), 'Add threshold'),
+                                           (dict(normalize_activations='covariance_whitening'), 'covariance_whitening'),
+    (dict(reshape_activations='odd'), 'reshape_activations'), (dict(metadata=[1]), 'no table of settings')])
+def test_configurations_that_disagree_with_weights_are_refused(tmp_path, changes, says):
+    with pytest.raises(FeatgeomError, match=says): load_sae(saved(tmp_path, **changes))
+
+
+@pytest.mark.parametrize('content', [b'', b'{', b'[]', b'\xff\xfe', b'{"d_in": 16' * 5])
+def test_damaged_configurations_are_refused(tmp_path, content):
+    saved(tmp_path)
+    (tmp_path / 'cfg.json').write_bytes(content)
+    with pytest.raises(FeatgeomError): load_sae(tmp_path)
+
+
+def test_hostile_safetensors_headers_are_refused(tmp_path):
+    saved(tmp_path)
+    at = tmp_path / 'sae_weights.safetensors'
+    whole = at.read_bytes()
+    header = lambda d: len(json.dumps(d)).to_bytes(8, 'little') + json.dumps(d).encode()
+    huge = header({'W_enc': dict(dtype='F32', shape=[2**40, 2**40], data_offsets=[0, 16])}) + bytes(16)
+    beyond = header({'W_enc': dict(dtype='F32', shape=[4], data_offsets=[0, 10**12])}) + bytes(16)
+    odd = header({'W_enc': dict(dtype='Q9', shape=[4], data_offsets=[0, 16])}) + bytes(16)
+    for broken in (b'', b'x', (2**63).to_bytes(8, 'little') + b'{}', whole[:-10], whole[:100], b'\x80\x04' + whole,
+                   huge, beyond, odd):
+        at.write_bytes(broken)
+        with pytest.raises(FeatgeomError, match='damaged|shape|Add'): load_sae(tmp_path)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FeatgeomError, match='No SAE at /no/such/sae'): load_sae('/no/such/sae')
+    with pytest.raises(FeatgeomError, match='no cfg.json'): load_sae(tmp_path)
+    saved(tmp_path)
+    (tmp_path / 'sae_weights.safetensors').unlink()
+    with pytest.raises(FeatgeomError, match='no sae_weights.safetensors'): load_sae(tmp_path)
+    with pytest.raises(FeatgeomError, match='sae of type int'): load_sae(3)
+
+
+@pytest.mark.parametrize('name', ['sae.pt', 'sae.bin', 'sae.pkl', 'sae.npz', 'ae.pth'])
+def test_pickles_are_refused_unread(tmp_path, name):
+    import pickle
+    ran = tmp_path / 'ran'
+    class Evil:
+        def __reduce__(self): return (open, (str(ran), 'w'))
+    (tmp_path / 'folder').mkdir()
+    for at in (tmp_path / name, tmp_path / 'folder' / name):
+        at.write_bytes(pickle.dumps(Evil()))
+        with pytest.raises(FeatgeomError, match='can run any code'):
+            load_sae(at if at.parent == tmp_path else at.parent)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize('key', ['W_enc', 'W_dec', 'b_enc', 'b_dec'])
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+def test_non_finite_weights_are_named(key, bad):
+    broken = arrays()
+    broken[key].flat[3] = bad
+    with pytest.raises(FeatgeomError, match=f'1 of .* NaN or Inf in {key}'): load_sae(broken)
+
+
+@pytest.mark.parametrize('change, says',
+                         [(dict(W_enc=np.zeros((F, D))), 'W_enc .* shape'), (dict(b_enc=np.zeros(3)), 'b_enc'),
+                                          (dict(W_dec=np.zeros(5)), 'shape'), (dict(b_dec=np.zeros(D, int)), 'int64'),
+                          (dict(odd=1), 'Leave out odd'),
+                                          (dict(k=3, architecture='nothing'), 'nothing'),
+                          (dict(W_dec=np.zeros((0, D)), W_enc=np.zeros((D, 0)), b_enc=np.zeros(0)), 'shape')])
+def test_arrays_that_make_no_sae_are_refused(change, says):
+    with pytest.raises(FeatgeomError, match=says): load_sae({**arrays(), **change})
+
+
+@pytest.mark.parametrize('x', [torch.zeros(3, 5), torch.zeros(D), torch.zeros(2, 3, D)])
+def test_activations_of_another_shape_are_refused(x):
+    sae = load_sae(arrays())
+    for call in (sae.encode, sae.encode_csr, sae.reconstruct):
+        with pytest.raises(FeatgeomError, match=r'reads \(n, 16\)'): call(x)
+
+
+# ---- FVU
+
+def test_fvu_of_the_two_token_oracle():
+    x, x_hat = np.array([[2., 0], [0, 4]]), np.array([[2., 1], [0, 3]])
+    assert fvu(x, x_hat) == pytest.approx(.2, abs=1e-12) and fvu(x, x) == 0 and fvu(x, x * 0 + x.mean(0)) == 1
+
+
+def test_fvu_of_known_predictors():
+    rng = np.random.default_rng(0)
+    sd = np.arange(1, 11)
+    x = 3 + sd * rng.normal(size=(200_000, 10))
+    assert fvu(x, x * 0) == pytest.approx(1 + 90 / (sd**2).sum(),
+                                          rel=5e-3)                   # 1 + |mu|^2 / tr(Sigma), 1.234
+    assert fvu(x, x + 1.5) == pytest.approx(10 * 1.5**2 / x.var(0).sum(), rel=1e-9)          # an offset is an error
+    centred = x - x.mean(0)
+    w, v = np.linalg.eigh(centred.T @ centred)
+    top = v[:, -4:]
+    assert fvu(x, centred @ top @ top.T + x.mean(0)) == pytest.approx(w[:-4].sum() / w.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize('mu, sd', [(3, 1), (0, 10)])
+def test_fvu_where_published_code_fails(mu, sd):
+    rng = np.random.default_rng(1)
+    x = mu + sd * rng.normal(size=(20_000, 64))
+    assert 1 - fvu(x, x + .3 * sd * rng.normal(size=x.shape)) == pytest.approx(.910, abs=1e-3)
+
+
+def test_fvu_does_not_depend_on_batches():
+    rng = np.random.default_rng(2)
+    x = 1e4 + rng.normal(size=(5000, 8))
+    x_hat = x + .1 * rng.normal(size=x.shape)
+    whole = fvu(x, x_hat)
+    assert whole == pytest.approx(((x - x_hat)**2).sum() / ((x - x.mean(0))**2).sum(), rel=1e-10)
+    for cuts in ([1, 2, 3], [100, 4000], sorted(rng.choice(5000, 40, replace=False))):
+        order, stream = rng.permutation(5000), FVU()
+        for part in np.split(order, cuts): stream.add(x[part], x_hat[part])
+        assert stream.value == pytest.approx(whole, rel=1e-10)
+    with pytest.raises(FeatgeomError, match='without variance'): fvu(x[:1], x[:1])
+    with pytest.raises(FeatgeomError, match='without variance'): FVU().value
+
+
+def test_left_out_equals_leaving_out():
+    x, x_hat = rows(103), rows(103, 2)
+    got = S._left_out(x, x_hat, 10)
+    parts = np.array_split(np.arange(103), 10)
+    for i in range(10):
+        rest = np.concatenate(parts[:i] + parts[i + 1:])
+        assert got[i] == pytest.approx(fvu(x[rest], x_hat[rest]), rel=1e-9)
+
+
+# ---- FeatureSpace and health
+
+def every_row(lm, site=SITE):
+    "Activations of all kept tokens of the texts, one window at a time."
+    windows = list(token_windows(lm, TEXTS))
+    x = [capture(lm, torch.from_numpy(w.ids[None]), [site])[site][0][torch.from_numpy(w.keep)] for w in windows]
+    return torch.cat(x)
+
+
+def pca_sae(lm, site, k=6):
+    "An SAE that is at home at a site by construction: its features are the two signs of each principal direction."
+    x = every_row(lm, site)
+    u = torch.linalg.svd(x - x.mean(0), full_matrices=False)[2][:k]
+    both = torch.cat([u, -u])
+    return dict(W_enc=both.T, W_dec=both, b_enc=torch.zeros(2 * k), b_dec=x.mean(0), metadata=dict(hook_name=site))
+
+
+def test_a_space_takes_its_site_from_the_metadata(lm):
+    sae = load_sae(dict(pca_sae(lm, SITE)))
+    space = FeatureSpace.load(lm, sae)
+    assert (space.site, space.d, space.f) == (SITE, D, 12) and space.model is lm
+    assert set(space.provenance()) >= {'model', 'model_hash', 'site', 'sae', 'sae_hash', 'architecture', 'd', 'f'}
+    assert space.provenance()['sae_hash'] == sae.hash and space.provenance()['model_hash'] == lm.hash
+    json.dumps(space.provenance())
+    assert SITE in repr(space) and 'f=12' in repr(space) and 'health' not in repr(space)
+
+
+def test_spaces_that_cannot_be(lm):
+    with pytest.raises(FeatgeomError, match='does not say where it was trained.*blocks.0.hook_resid_post'):
+        FeatureSpace.load(lm, arrays())
+    with pytest.raises(FeatgeomError, match='reads 8-wide activations, site blocks.0.hook_resid_post .* is 16 wide'):
+        FeatureSpace.load(lm, arrays(d=8), site='blocks.0.hook_resid_post')
+    with pytest.raises(FeatgeomError, match='nearest: blocks.0.hook_resid_post'):
+        FeatureSpace.load(lm, arrays(), site='blocks.0.hook_resid_pots')
+
+
+def test_a_model_loaded_for_an_sae_follows_its_bos(hf, tmp_path):
+    hf.save_pretrained(tmp_path)
+    tok = tokenizer()
+    tok.save_pretrained(tmp_path)
+    for bos, prefix in ((True, (0,)), (False, ()), (None, (0,))):
+        meta = dict(hook_name=SITE, **({} if bos is None else dict(prepend_bos=bos)))
+        assert FeatureSpace.load(tmp_path, dict(arrays(), metadata=meta), device='cpu').model.prefix == prefix
+
+
+def test_health_equals_a_naive_computation(lm):
+    sae = load_sae(dict(arrays(3), k=5))
+    space = FeatureSpace.load(lm, sae, site=SITE)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        found = space.health(TEXTS, max_tokens=700)
+    x = every_row(lm)[:700]
+    codes = sae.encode(x).numpy()
+    x_hat, x = sae.reconstruct(x).numpy().astype(float), x.numpy().astype(float)
+    assert found.n_tokens == 700
+    assert found.fvu == pytest.approx(((x - x_hat)**2).sum() / ((x - x.mean(0))**2).sum(), rel=1e-4)
+    assert found.l0 == pytest.approx((codes != 0).sum(1).mean())
+    assert found.dead == pytest.approx((codes == 0).all(0).mean())
+    assert found.nonzero == pytest.approx((codes != 0).mean())
+    assert np.abs(found.fires - (codes != 0).sum(0)).max() <= 1 and found.l0_counts.sum() == 700
+    assert 'health: FVU' in repr(space)
+
+
+def test_health_does_not_depend_on_windows_of_other_sites(lm):
+    space = FeatureSpace.load(lm, pca_sae(lm, SITE))
+    a, b = (S.health(space, TEXTS, site_tokens=n) for n in (50, 100_000))
+    assert a.fvu == pytest.approx(b.fvu, rel=1e-9) and b.n_by_site == b.n_tokens and a.n_by_site == 50
+    assert b.by_site[SITE] == pytest.approx(b.fvu, rel=1e-6) and list(a.by_site)[0] == SITE
+
+
+@pytest.mark.parametrize('home',
+                         ['blocks.0.hook_resid_post', SITE, 'blocks.2.hook_resid_post', 'blocks.1.hook_mlp_out'])
+def test_health_names_the_site_where_the_sae_is_at_home(lm, home):
+    sae = load_sae(pca_sae(lm, home))
+    at_home = S.health(FeatureSpace.load(lm, sae), TEXTS)
+    assert not [o for o in at_home.warnings if 'clearly better' in o]
+    kind = home.split('.', 2)[2]
+    for other in (o for o in lm.sites() if o.split('.', 2)[2] == kind and o != home):
+        space = FeatureSpace.load(lm, sae, site=other)
+        with pytest.warns(UserWarning, match=f'{home} is reconstructed clearly better than {other}'):
+            found = space.health(TEXTS)
+        assert found.fvu > at_home.fvu and any(f'trained at {home}, by its metadata' in o for o in found.warnings)
+
+
+def test_the_same_tensor_under_another_name_is_no_other_site(lm):
+    sae = load_sae(pca_sae(lm, 'blocks.1.hook_resid_pre'))
+    found = S.health(FeatureSpace.load(lm, sae, site='blocks.0.hook_resid_post'), TEXTS)
+    assert not [o for o in found.warnings if 'clearly better' in o or 'trained at' in o]
+    assert 'blocks.1.hook_resid_pre' not in found.by_site
+
+
+@pytest.mark.parametrize('meta, says',
+                         [(dict(model_name='pythia-70m'), 'trained on model pythia-70m'),
+                          (dict(hook_name='blocks.2.hook_resid_post'), 'trained at'),
+                                        (dict(hook_name='blocks.9.hook_resid_post'), 'trained at'),
+                          (dict(prepend_bos=False), 'without BOS')])
+def test_metadata_that_name_something_else_are_told(lm, meta, says):
+    space = FeatureSpace.load(lm, dict(pca_sae(lm, SITE), metadata=meta), site=SITE)
+    with pytest.warns(UserWarning, match=says): found = space.health(TEXTS)
+    assert any(says in o for o in found.warnings)
+
+
+@pytest.mark.parametrize('meta',
+                         [{}, dict(model_name='openai-community/gpt2'),
+                          dict(model_name='gpt2-small', hook_name='blocks.1.hook_out'), dict(prepend_bos=True)])
+def test_metadata_that_agree_are_not_told(hf, meta):
+    lm = load_model(hf, tokenizer())
+    lm.name = 'gpt2'
+    meta = {key: lm.site(value) if key == 'hook_name' else value for key, value in meta.items()}
+    space = FeatureSpace.load(lm, dict(pca_sae(lm, SITE), metadata=meta), site=SITE)
+    assert S.health(space, TEXTS).warnings == ()
+
+
+def test_dead_and_useless_saes_are_told(lm):
+    dead = dict(arrays(), b_enc=np.full(F, -1e6))
+    with pytest.warns(UserWarning, match='All 64 features are dead'):
+        found = FeatureSpace.load(lm, dead, site=SITE).health(TEXTS)
+    assert found.dead == 1 and found.l0 == 0 and len(found.warnings) == 1
+    with pytest.warns(UserWarning, match='no better than the mean'):
+        found = FeatureSpace.load(lm, arrays(), site=SITE).health(TEXTS)
+    assert len(found.warnings) == 1                                   # no other site is named when all are useless
+
+
+def test_fvu_gate_sees_codes_without_topk(lm):
+    sae = load_sae(dict(pca_sae(lm, SITE, 12), k=3))
+    x = rows(500) * 3
+    before = torch.relu((x - sae.b_dec) @ sae.W_enc + sae.b_enc)
+    assert (sae.encode(x) != 0).sum(1).max() == 3 and (before != 0).sum(1).float().mean() > 6
+    assert not torch.allclose(sae.decode(before), sae.reconstruct(x))
+
+
+def test_nan_activations_are_an_error_and_not_a_number(hf):
+    lm = load_model(hf, tokenizer())
+    space = FeatureSpace.load(lm, arrays(), site=SITE)
+    handle = hf.transformer.h[1].mlp.register_forward_hook(lambda m, a, out: out * float('nan'))
+    try:
+        with pytest.raises(FeatgeomError, match='NaN or Inf in activations at blocks.1.hook_resid_post'):
+            space.health(TEXTS)
+        with pytest.raises(FeatgeomError, match='NaN or Inf'):
+            train_sae(lm, SITE, TEXTS, 32, k=4, tokens=256, batch=64, progress=False)
+    finally: handle.remove()
+
+
+@pytest.mark.parametrize('texts', [[], [''], 'text', [3]])
+def test_health_of_no_text(lm, texts):
+    with pytest.raises(FeatgeomError): FeatureSpace.load(lm, arrays(), site=SITE).health(texts)
+
+
+def test_health_shows_itself(lm):
+    found = S.health(FeatureSpace.load(lm, pca_sae(lm, SITE)), TEXTS)
+    assert found.table().iloc[0].site == SITE and len(found.table()) == len(found.by_site)
+    assert len(found.plot().axes) == 2
+
+
+# ---- training
+
+def quick(lm, **kw):
+    settings = dict(width=32, k=4, tokens=20 * 64, batch=64, progress=False, lr=1e-3)
+    return train_sae(lm, SITE, TEXTS, **{**settings, **kw})
+
+
+@pytest.mark.parametrize('architecture, saved_as',
+                         [('topk', 'topk'), ('batchtopk', 'jumprelu'), ('jumprelu', 'jumprelu'),
+                          ('standard', 'standard'), ('gated', 'gated')])
+def test_every_architecture_trains_and_is_saved_for_sae_lens(lm, tmp_path, architecture, saved_as):
+    from sae_lens import SAE as Lens
+    sae = quick(lm, architecture=architecture, out=tmp_path, tokens=60 * 64)
+    assert sae.architecture == saved_as and load_sae(tmp_path).hash == sae.hash
+    theirs, x = Lens.load_from_disk(tmp_path), rows()
+    torch.testing.assert_close(theirs.encode(x).detach(), sae.encode(x), rtol=1e-5, atol=1e-5)
+    meta = theirs.cfg.metadata
+    assert (meta.model_name, meta.hook_name, meta.context_size, meta.prepend_bos) == (lm.name, SITE, 64, True)
+    assert len(meta.dataset_fingerprint) == 64 and meta.training_tokens == 60 * 64
+    assert S.health(FeatureSpace.load(lm, sae), TEXTS).warnings == ()
+
+
+def test_training_explains_more_than_no_training(lm):
+    x = next(S._pool(lm, SITE, TEXTS, None, 512, 1024, 0))
+    short, long = quick(lm, tokens=64), quick(lm, tokens=400 * 64)
+    assert fvu(x, long.reconstruct(x)) < .7 * fvu(x, short.reconstruct(x)) and fvu(x, long.reconstruct(x)) < .6
+
+
+def test_several_widths_equal_each_alone_and_seeds_differ(lm, tmp_path):
+    pair = quick(lm, width=[16, 32], out=tmp_path)
+    assert [s.d_sae for s in pair] == [16, 32]
+    assert [load_sae(tmp_path / f'sae-{f}').hash for f in (16, 32)] == [s.hash for s in pair]
+    assert quick(lm).hash == pair[1].hash and quick(lm, seed=1).hash != pair[1].hash
+
+
+def test_global_random_states_are_left_alone(lm):
+    import random
+    states = lambda: (torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())
+    before = states()
+    quick(lm)
+    assert states() == before
+
+
+def in_order(x): return x[np.lexsort(x.numpy().round(2).T)]
+
+
+def test_the_pool_gives_every_kept_token_once_in_an_epoch_and_no_bos(lm):
+    every = every_row(lm)
+    n = len(every)
+    stream = S._pool(lm, SITE, TEXTS, None, 1, n + 10, 0)
+    epochs = [torch.cat([next(stream) for _ in range(n)]) for _ in range(2)]
+    for got in epochs: torch.testing.assert_close(in_order(got), in_order(every), rtol=1e-3, atol=2e-2)
+    assert not torch.equal(*epochs) and not torch.allclose(epochs[0], every, atol=.1)
+
+
+def test_a_pool_smaller_than_the_text_is_bounded_and_fair(lm):
+    every = every_row(lm)
+    n = len(every)
+    stream = S._pool(lm, SITE, TEXTS, None, 16, 128, 0)
+    got = torch.cat([next(stream) for _ in range(4 * n // 16)])
+    distance = torch.cdist(got, every).min(1).values
+    assert distance.max() < 1e-2                                           # each row is one of the text's
+    assert (got.mean(0) - every.mean(0)).abs().max() < .1 * every.std()
+
+
+def test_the_model_runs_once_when_the_text_fits(lm, monkeypatch):
+    calls = []
+    real = S.capture
+    monkeypatch.setattr(S, 'capture', lambda *a, **kw: calls.append(1) or real(*a, **kw))
+    quick(lm, width=[16, 32], tokens=100 * 64)
+    runs = len(calls)
+    calls.clear()
+    quick(lm, width=[16], tokens=10 * 64)
+    assert runs == len(calls) > 0
+
+
+@pytest.mark.parametrize('bad, says',
+                         [(dict(architecture='topkk'), 'topk'), (dict(width=2), '4'), (dict(width=[]), 'width'),
+                          (dict(width=[8, 8]), 'Different'),
+                                       (dict(k=0), 'k=0'), (dict(tokens=3), 'At least one batch'),
+                          (dict(width=8.5), '8.5'), (dict(batch=10**6, tokens=10**7), 'tokens of text')])
+def test_what_cannot_be_trained(lm, bad, says):
+    with pytest.raises(FeatgeomError, match=says): quick(lm, **bad)
+
+
+@pytest.mark.parametrize('texts', [[], ['', ''], [3]])
+def test_training_on_no_text(lm, texts):
+    with pytest.raises(FeatgeomError): train_sae(lm, SITE, texts, 32, k=4, tokens=640, batch=64, progress=False)
+
+
+def test_a_killed_training_leaves_no_hooks_and_no_files(lm, hf, tmp_path, monkeypatch):
+    n_hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in hf.modules())
+    before, state = n_hooks(), torch.random.get_rng_state()
+    real, calls = S._step, []
+    def step(*a):
+        calls.append(1)
+        if len(calls) == 5: raise KeyboardInterrupt
+        return real(*a)
+    monkeypatch.setattr(S, '_step', step)
+    with pytest.raises(KeyboardInterrupt): quick(lm, out=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists() and torch.equal(torch.random.get_rng_state(), state)
+    assert n_hooks() == before
+
+
+@pytest.mark.slow
+def test_a_real_sae_is_at_home_and_its_neighbours_are_named(data):
+    texts = json.loads((data / 'text/tinystories_1000.json').read_text())
+    lm = load_model(data / 'models/stories260k', device='cpu')
+    home = 'blocks.2.hook_resid_post'
+    sae = train_sae(lm, home, texts[:200], 512, tokens=150_000, progress=False, context=256)
+    at_home = S.health(FeatureSpace.load(lm, sae), texts[900:], max_tokens=5000)
+    assert at_home.fvu < .2 and not at_home.warnings
+    for site in ('blocks.1.hook_resid_post', 'blocks.3.hook_resid_post', 'blocks.2.hook_resid_mid'):
+        found = S.health(FeatureSpace.load(lm, sae, site=site), texts[900:], max_tokens=5000)
+        assert any(f'{home} is reconstructed clearly better than {site}' in o for o in found.warnings)
