@@ -393,7 +393,7 @@ class LinkedMap(Widget):
             pairs = {(0, 1): pairs}
         self._check_pairs(pairs, len(names))
         if partners < 1: raise FeatgeomError(f'partners={partners}', '1 or more', 'Pass partners=3')
-        self.pairs = pairs
+        self.pairs, self._known = pairs, {p.name: frozenset(p.ids.tolist()) for p in self.panels}
         payload, self._sets = self._pack(pairs, partners)
         super().__init__(payload=payload)
 
@@ -421,12 +421,10 @@ class LinkedMap(Widget):
     def _spot(self, spot):
         "[panel name, feature id] as plain values, or an error."
         name, id = spot if len(spot) == 2 else (spot, None)
-        panel = next((p for p in self.panels if p.name == name), None)
-        if panel is None:
-            raise FeatgeomError(f'Panel {name!r}', 'A panel of this map',
-                                nearest(str(name), [p.name for p in self.panels]))
-        if id not in panel.ids:
-            raise FeatgeomError(f'Feature {id} in panel {name!r}', f'One of its {len(panel.ids):,} features',
+        known = self._known.get(name) if isinstance(name, str) else None
+        if known is None: raise FeatgeomError(f'Panel {name!r}', 'A panel of this map', nearest(str(name), self._known))
+        if id not in known:
+            raise FeatgeomError(f'Feature {id} in panel {name!r}', f'One of its {len(known):,} features',
                                 'Dead features are not drawn')
         return [name, int(id)]
 
@@ -467,7 +465,8 @@ def _linked(panels, pairs, i):
 def _strongest(panels, pairs):
     "The strongest drawn pair that is more than one shared token, as {panel: feature id} and a sentence about it."
     for (left, right), part in pairs.items():
-        drawn = np.isin(part.a, panels[left].ids) & np.isin(part.b, panels[right].ids) & ~np.asarray(part.token_only)
+        more = (_flags(part) & 9) == 8   # than one shared token
+        drawn = np.isin(part.a, panels[left].ids) & np.isin(part.b, panels[right].ids) & more
         if not drawn.any(): continue
         r = int(np.where(drawn, part.score, -np.inf).argmax())
         numbers = dict(score=part.score[r], null=part.null[r]) | {'within token': part.within[r]}

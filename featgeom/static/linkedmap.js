@@ -7,7 +7,7 @@
 import { decode } from "./codec.js";
 import { debounce, el, shown } from "./kit.js";
 import { gridNeighbours } from "./grid.js";
-import { TOKEN_ONLY, BEYOND, findPoints, linkedPoints, partnersOf, readMap } from "./mapdata.js";
+import { BEYOND, findPoints, linkedPoints, partnersOf, readMap, sameToken } from "./mapdata.js";
 import { createBar, createPins } from "./mapbar.js";
 import { grouped, spoken } from "./maplabels.js";
 import { createPanel } from "./mappanel.js";
@@ -25,7 +25,7 @@ import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
  * @property {number[][]} selection points, per panel
  * @property {string} query
  * @property {number} min lowest score shown
- * @property {boolean} hideSame whether pairs of a shared token only are hidden
+ * @property {boolean} hideSame whether pairs that are no more than a shared token are hidden
  * @property {number} colour panel whose clusters colour all panels, -1 for none
  * @property {boolean} box whether dragging selects
  */
@@ -112,7 +112,7 @@ export async function mount(stage, host) {
   const isShown = (set, e) => {
     const { min, hideSame } = state.get();
     const strong = min <= 0 || set.score[e] >= min - 1e-6;   // at 0 all are shown, negative ones too
-    return strong && !(hideSame && set.flags[e] & TOKEN_ONLY);
+    return strong && !(hideSame && sameToken(set, e));
   };
   /** @param {Spot} spot @returns {import("./mappanel.js").Focus} */
   const focusOn = ([panel, point]) => ({ panel, point, partners: partnersOf(data, panel, point, isShown) });
@@ -230,7 +230,7 @@ export async function mount(stage, host) {
   const colourKey = el("li", {});
   const legend = el("ul", { class: "lm-legend" },
     ...[["full", "has a partner beyond chance"], ["hollow", "has none"], ["mark", "this feature and its partners"],
-      ["dash", "dashed: both only read the same token"]].map(([key, text]) =>
+      ["dash", "dashed: no more than the same token"]].map(([key, text]) =>
       el("li", {}, el("i", { class: `lm-key lm-${key}` }), text)), colourKey);
   const words = el("p", { class: "lm-words fg-text" }, [
     "Near points of one map are alike. Distances, directions and places mean nothing between maps: only the links do.",

@@ -4,6 +4,7 @@
  */
 
 import { debounce, el, shown, svg } from "./kit.js";
+import { sameToken } from "./mapdata.js";
 import { evidence, grouped, nameOf, short, title } from "./maplabels.js";
 
 const BINS = 50, CHART = { w: 200, h: 26 };
@@ -60,7 +61,7 @@ export function createBar(data, act) {
     el("div", { class: "lm-caption" },
       el("span", {}, "score ≥ ", left), el("span", { class: "lm-nullkey" }, `null, median ${short(middle)}`)),
     el("div", { class: "lm-slide" }, chart(scores, nulls), slider));
-  const anyOnly = data.sets.some((set) => set.flags.some((f) => f & 1));
+  const anyOnly = data.sets.some((set) => set.flags.some((_, e) => sameToken(set, e)));
 
   const withClusters = data.panels.map((p, i) => ({ p, i })).filter(({ p }) => p.cluster && p.clusterLabels.length);
   const colour = el("select", { "aria-label": "Colour of the points" }, el("option", { value: "-1" }, "one colour"),

@@ -46,6 +46,16 @@ export const BEYOND = 4;
 export const WITHIN_BEYOND = 8;
 
 /**
+ * Whether a pair shows no more than that both features read the same token: nothing varies within tokens, or what
+ * varies goes together no better than chance.
+ * @param {PairSet} set
+ * @param {number} e
+ */
+export function sameToken(set, e) {
+  return Boolean(set.flags[e] & TOKEN_ONLY) || (Number.isFinite(set.within[e]) && !(set.flags[e] & WITHIN_BEYOND));
+}
+
+/**
  * Byte planes back to whole numbers: gzip packs low and high bytes better apart.
  * @param {Uint8Array} bytes all lowest bytes, then all next ones
  * @param {number} width bytes in a number: 2 or 4

@@ -3,7 +3,7 @@
  */
 
 import { el, shown } from "./kit.js";
-import { MUTUAL, TOKEN_ONLY, WITHIN_BEYOND, tokensOf } from "./mapdata.js";
+import { MUTUAL, TOKEN_ONLY, sameToken, tokensOf } from "./mapdata.js";
 
 /**
  * A number as it is written in a table: ".87", "−.12", "1.00", a dash where there is none.
@@ -53,14 +53,14 @@ export function title(data, panel, point) {
  * @param {number} e
  */
 export function evidence(set, e) {
-  const only = set.flags[e] & TOKEN_ONLY, weak = Number.isFinite(set.within[e]) && !(set.flags[e] & WITHIN_BEYOND);
+  const only = set.flags[e] & TOKEN_ONLY;
   /** @param {string} name @param {string} value */
   const part = (name, value) => el("span", {}, el("i", {}, name), " ", el("b", {}, value));
   return el("div", { class: "lm-evidence" },
     part("score", short(set.score[e])), part("null", short(set.chance[e])),
     Number.isFinite(set.q[e]) ? part("q", shortQ(set.q[e])) : null,
-    only ? el("span", { class: "lm-only" }, "same token only")
-      : part("within token", short(set.within[e]) + (weak ? " (chance)" : "")),
+    only ? null : part("within token", short(set.within[e])),
+    sameToken(set, e) ? el("span", { class: "lm-only" }, only ? "same token only" : "not beyond the token") : null,
     set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual" }, "mutual") : null);
 }
 
@@ -77,7 +77,8 @@ export function spoken(data, panel, point, partners) {
   const own = said(panel, point);
   if (!partners.length) return `${own}; no partner shown.`;
   const { panel: p, point: i, set: s, edge: e } = partners[0], set = data.sets[s];
-  const more = set.flags[e] & TOKEN_ONLY ? "same token only" : `within token ${short(set.within[e])}`;
+  const within = `within token ${short(set.within[e])}${sameToken(set, e) ? ", not beyond the token" : ""}`;
+  const more = set.flags[e] & TOKEN_ONLY ? "same token only" : within;
   const count = `${partners.length} partner${partners.length > 1 ? "s" : ""}`;
   return `${own}; ${count}, first ${said(p, i)}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}.`;
 }

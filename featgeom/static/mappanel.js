@@ -5,7 +5,7 @@
 
 import { cssVar, el, shown } from "./kit.js";
 import { gridInBox, gridNearest, gridToward } from "./grid.js";
-import { BEYOND, TOKEN_ONLY } from "./mapdata.js";
+import { BEYOND, sameToken } from "./mapdata.js";
 import { evidence, grouped, nameOf, overlap, placeLabels, title } from "./maplabels.js";
 import { radiusFor, readStyles, styleOf } from "./mapstyle.js";
 import { cpuBackend } from "./splat.js";
@@ -179,7 +179,7 @@ export function createPanel(data, index, act, hint) {
 
   /** @param {import("./mapdata.js").Partner} o */
   function onlyToken(o) {
-    return Boolean(data.sets[o.set].flags[o.edge] & TOKEN_ONLY);
+    return sameToken(data.sets[o.set], o.edge);
   }
 
   /** Labels are measured to be placed, which makes the browser lay out the page: once a frame is enough. */

@@ -74,6 +74,21 @@ def paint(browser, path):
     page.close()
     return painted, max(0., painted - loaded)
 
+LABELS = '''async (moves) => {
+    const plot = document.querySelector(".lm-plot"), root = document.querySelector(".lm"), box = plot.getBoundingClientRect(), times = [];
+    for (const [x, y] of moves) {
+        await new Promise(requestAnimationFrame);
+        const begin = performance.now();
+        plot.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + x, clientY: box.top + y, bubbles: true, pointerType: "mouse" }));
+        if (!root.dataset.partners) continue;
+        await new Promise(requestAnimationFrame);        // ours was asked for first, so the labels stand
+        const label = document.querySelectorAll(".lm-plot")[1].querySelector(".lm-label");
+        if (!label || !label.offsetHeight || !label.style.transform) throw new Error("no label");
+        times.push(performance.now() - begin);
+    }
+    return times;
+}'''
+
 def frame_times(page, change, count):
     "Milliseconds of `count` changes, each until the picture can be read back."
     return page.evaluate('''async ([code, count]) => {
@@ -115,6 +130,8 @@ def main(n, moves, repeats):
         assert got['asked'] > 500 and got['lit'] == got['asked'], f'{got["lit"]} of {got["asked"]} partners lit'
         say(f'hover to lit partner ({got["asked"]} events)', f'median {np.median(t):.2f} ms, p99 {np.percentile(t, 99):.2f} ms, worst {t.max():.1f} ms',
             'p99 16 ms', np.percentile(t, 99) < 16)
+        t = np.array(page.evaluate(LABELS, spots[:300]))
+        say('  the same to labels at both ends, waiting for a frame', f'median {np.median(t):.1f} ms, p99 {np.percentile(t, 99):.1f} ms', '', True)
         for change, what in (('zoom', 'zoom step'), ('slide', 'slider step (recolour both)')):
             t = np.array(frame_times(page, change, 60))
             say(what + ', to next frame', f'median {np.median(t):.1f} ms, p99 {np.percentile(t, 99):.1f} ms', '', True)

@@ -8,7 +8,7 @@ import { histogram, median } from "../../featgeom/static/mapbar.js";
 import { overlap, placeLabels, short, shortQ } from "../../featgeom/static/maplabels.js";
 import { COLOURS, LAYERS, radiusFor, rgb, styleOf } from "../../featgeom/static/mapstyle.js";
 import { makeStamp, splat } from "../../featgeom/static/splat.js";
-import { BEYOND, bothWays, findPoints, fromHundredths, fromPlanes, fromThousandths, linkedPoints, partnersOf, readMap, tokensOf } from "../../featgeom/static/mapdata.js";
+import { BEYOND, bothWays, findPoints, fromHundredths, fromPlanes, fromThousandths, linkedPoints, partnersOf, readMap, sameToken, tokensOf } from "../../featgeom/static/mapdata.js";
 
 const planes = (values, width) =>
   Uint8Array.from(Array.from({ length: width }, (_, p) => values.map((v) => (v >>> (8 * p)) & 255)).flat());
@@ -47,6 +47,11 @@ test("each edge is stored once and found from both ends, best first", () => {
   assert.deepEqual(partnersOf(data, 0, 1), []);
   assert.deepEqual(partnersOf(data, 1, 1).map((o) => [o.panel, o.point, o.edge]), [[0, 2, 2], [0, 0, 1]]);
   assert.deepEqual(partnersOf(data, 1, 1, (set, e) => set.score[e] >= 0.6).map((o) => o.point), [2]);
+});
+
+test("a pair is no more than a token when nothing varies within it, or no better than chance", () => {
+  const set = { flags: Uint8Array.of(1, 8, 0, 0, 9), within: Float32Array.of(NaN, 0.5, 0.5, NaN, 0.5) };
+  assert.deepEqual([0, 1, 2, 3, 4].map((e) => sameToken(set, e)), [true, false, true, false, true]);
 });
 
 test("inverting a random edge list equals a naive inversion", () => {
