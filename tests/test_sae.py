@@ -373,6 +373,15 @@ def test_left_out_equals_leaving_out():
         assert got[i] == pytest.approx(fvu(x[rest], x_hat[rest]), rel=1e-9)
 
 
+def test_a_better_site_is_named_only_when_that_is_clear():
+    flat, wave = np.ones(20), np.resize([1., -1.], 20)
+    clear, noisy, slight = .4 * flat, .4 * flat + .02 * wave, .47 * flat           # jackknife error of the noisy one: .087
+    assert S._better_site(dict(home=.5 * flat, a=noisy, b=clear, c=slight)) == 'b'
+    assert S._better_site(dict(home=.5 * flat, a=noisy, c=slight)) is None
+    assert S._better_site(dict(home=9. * flat, a=1.1 * flat)) is None              # both useless
+    assert S._better_site(dict(home=.5 * flat)) is None
+
+
 # ---- FeatureSpace and health
 
 def every_row(lm, site=SITE):
