@@ -5,7 +5,7 @@ import lazy_loader as _lazy
 # Names load their module, and its heavy libraries, on first use: `import featgeom` stays instant.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=['core', 'nulls', 'widget', 'stories', 'models', 'sae', 'acts', 'features', 'matching', 'embedding', 'comparison'],
+    submodules='core nulls widget stories models sae acts features matching embedding comparison'.split(),
     submod_attrs={
         'core': ['FeatgeomError'],
         'stories': ['zoo_path'],

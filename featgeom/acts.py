@@ -393,7 +393,7 @@ def _canonical(matrix):
     return _as_csr(_narrow(out.data, 'float32', 'This matrix'), out.indices, out.indptr, out.shape[1])
 
 def _check_csr(path, tensors, f):
-    "Pointers rise from 0 to nnz, features rise within a row inside [0, f), values are finite, not 0; else it is damaged."
+    "Pointers rise from 0 to nnz, features rise within a row inside [0, f), values are finite and not 0."
     indptr, indices, values = (tensors[o] for o in _CSR)
     if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
         raise _damaged(path, 'the row pointers do not rise from 0 to the number of values')
@@ -489,7 +489,7 @@ def _same_request(folder, found, asked):
     differ = [o for o in keys if found.get(o) != asked.get(o)]
     if differ:
         shown = '; '.join(f'{o}: {_short(found.get(o))} there, {_short(asked.get(o))} asked for' for o in differ)
-        raise FeatgeomError(f'The store {folder} was made for another request ({shown})', 'The same one, or a new folder',
+        raise FeatgeomError(f'Store {folder} was made for another request ({shown})', 'The same one, or a new folder',
                             'Pass another store=, or the settings that it was made with')
 
 def _short(value):

@@ -31,7 +31,7 @@ def read_texts(
     "Read documents from a file. Raises `FeatgeomError` for a missing, empty, non-UTF-8 or unknown kind of file."
     path = Path(path)
     def bad(what, do='Check the file'):
-        kinds = 'UTF-8: .json, a list of strings; .jsonl of strings or objects with "text"; .txt, documents between blank lines'
+        kinds = 'UTF-8: .json (a list of strings), .jsonl (strings, objects with "text"), .txt (blank lines between)'
         return FeatgeomError(f'Text file {path}{what}', kinds, do)
     if path.suffix not in ('.json', '.jsonl', '.txt'): raise bad('', 'Convert it to one of these')
     try:
@@ -260,7 +260,7 @@ def _parser():
     comp.add_argument('--k', type=int, default=10, help='partners a feature')
     comp.add_argument('--min-fires', type=int, default=50, help='features that fire less often are not matched')
     comp.add_argument('--shifts', type=int, default=10, help='circular shifts of the null')
-    comp.add_argument('--given', choices=('token', 'bigram', 'position'), default='token', help='what within scores fix')
+    comp.add_argument('--given', choices=('token', 'bigram', 'position'), default='token', help='fixed for `within`')
     comp.add_argument('--method', choices=('umap', 'pca'), default='umap', help='layout of decoder rows')
     comp.add_argument('--seed', type=int, default=0, help='of the null and the layout')
 

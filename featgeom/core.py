@@ -44,14 +44,15 @@ def generator(
 ) -> np.random.Generator:
     "A numpy generator from `seed`; never touches global state. Raises `FeatgeomError` for None and other types."
     if isinstance(seed, np.random.Generator): return seed
-    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0: return np.random.default_rng(int(seed))
-    raise FeatgeomError(f'seed={seed!r}', 'A seed is a whole number of 0 or more, or a numpy Generator', 'Pass seed=0')
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise FeatgeomError(f'seed={seed!r}', 'A whole number of 0 or more, or a numpy Generator', 'Pass seed=0')
+    return np.random.default_rng(int(seed))
 
 # %% ../nbs/00_core.ipynb #7c998c10
 def fingerprint(
     *parts,  # str, bytes, numpy arrays, or anything that JSON can hold
 ) -> str:    # 64 hexadecimal digits
-    "SHA-256 of the parts in order; arrays by dtype, shape and bytes. Equal content gives equal fingerprints on every machine."
+    "SHA-256 of the parts in order; arrays by dtype, shape and bytes. Equal content is equal on every machine."
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -89,7 +90,8 @@ def write_bytes(
 
 def write_json(path, obj):
     "Write `obj` as JSON, with `write_bytes`'s promise; keys keep their order, NaN is refused."
-    write_bytes(path, (json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + '\n').encode('utf-8', 'surrogatepass'))
+    text = json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + '\n'
+    write_bytes(path, text.encode('utf-8', 'surrogatepass'))
 
 def read_json(
     path,             # a JSON file
@@ -101,7 +103,7 @@ def read_json(
     except FileNotFoundError:
         raise FeatgeomError(f'No {what} at {path}', 'A readable JSON file is needed there', 'Check the path') from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
-        raise FeatgeomError(f'The {what} {path} is not JSON ({type(e).__name__}: {e})', 'A complete JSON file is needed',
+        raise FeatgeomError(f'The {what} {path} is not JSON ({type(e).__name__}: {e})', 'A complete JSON file',
                             'Write it again from its source') from None
 
 # %% ../nbs/00_core.ipynb #382ec41c
@@ -116,7 +118,7 @@ def _brief(v):
     return type(v).__name__
 
 class Result:
-    "Base of the frozen dataclasses that functions return: prints every field on one line, numbers short, arrays by shape."
+    "Base of the frozen dataclasses that functions return: prints its fields in a line, numbers short, arrays by shape."
     def __repr__(self):
         shown = [f'{o.name}={_brief(getattr(self, o.name))}' for o in fields(self) if o.repr]
         return f'{type(self).__name__}({", ".join(shown)})'

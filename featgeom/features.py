@@ -55,7 +55,7 @@ def token_strings(
     tokenizer,  # a fast Hugging Face tokenizer, or FeatureActs in which the ids occur
     ids,        # token ids, (m,)
 ) -> list:      # of m str
-    """How tokens are shown: space "␣", newline "⏎", tab "⇥", a byte of a split character "⟨0xE2⟩", the invisible "⟨U+200D⟩".
+    """How tokens are shown: space "␣", newline "⏎", tab "⇥", a byte of a split character "⟨0xE2⟩", unseen "⟨U+200D⟩".
 
     FeatureActs without token strings show "#id". Raises `FeatgeomError` for ids that are unknown."""
     ids = [int(o) for o in ids]
@@ -91,7 +91,7 @@ def top_tokens(
 ) -> TopTokens:
     """The k tokens with the largest share of each feature's activation mass sum|a|; ties go to the lower id.
 
-    Memory is bounded by `budget` (about 50 bytes each): features are taken in ranges that together fire no more often, each
+    Memory is bounded by `budget` (about 50 bytes each): features are taken in ranges that fire no more often, each
     range in a pass of its own. Raises `FeatgeomError` for rows that are not tokens."""
     if 'token_id' not in acts.rows.columns:
         raise FeatgeomError(f'{acts.name!r} has {acts.rows.kind} rows without token ids', 'Rows of tokens',

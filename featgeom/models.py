@@ -6,12 +6,12 @@
 __all__ = ['SITE_NAMES', 'LanguageModel', 'load_model', 'finite', 'capture', 'Window', 'token_windows', 'check_context', 'Batch',
            'pad', 'batches']
 
-# %% ../nbs/04_models.ipynb #c3db39b3
+# %% ../nbs/04_models.ipynb #9f8f9ff9
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Iterable, Iterator, NamedTuple
-import copy, hashlib, re
+import copy, hashlib, json, re
 
 import numpy as np
 import torch
@@ -108,8 +108,8 @@ class LanguageModel:
 
     @property
     def hash(self):
-        "SHA-256 of the weights by name, type, shape and bytes; computed once."
-        if self._hash is None: self._hash = _weights_hash(self.hf)
+        "SHA-256 of the configuration and of the weights by name, type, shape and bytes; computed once."
+        if self._hash is None: self._hash = _model_hash(self.hf)
         return self._hash
 
     def sites(self):
@@ -173,9 +173,11 @@ def _prefix(tokenizer, bos):
         return (tokenizer.bos_token_id,)
     return tuple(whole[:at])
 
-def _weights_hash(hf):
-    "SHA-256 of a model's weights and saved buffers, in the order of their names."
-    sha = hashlib.sha256()
+def _model_hash(hf):
+    "SHA-256 of the class, of what its configuration sets beside defaults, and of weights and buffers by name."
+    asides = ('_name_or_path', 'architectures', 'transformers_version', 'dtype', 'use_cache')   # change no activation
+    config = {key: value for key, value in hf.config.to_diff_dict().items() if key not in asides}
+    sha = hashlib.sha256(json.dumps([type(hf).__name__, config], sort_keys=True, default=str).encode())
     for name, value in sorted(hf.state_dict().items()):
         value = value.detach().cpu().contiguous()
         sha.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())

@@ -95,7 +95,7 @@ def unpack(
 _STATIC = Path(str(files('featgeom')))/'static'
 _IMPORT = re.compile(r'^import\s*\{([^}]*)\}\s*from\s*"\./([\w-]+\.js)";', re.M)
 _EXPORT = re.compile(r'^export (?=(?:async function|function|const|let|class)\s+(\w+))', re.M)
-_BLOCK = re.compile(r'^[ \t]*/\*\*.*?\*/[ \t]*\n', re.M | re.S)   # doc comments stay in the files, not in every widget
+_BLOCK = re.compile(r'^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n', re.M | re.S)   # doc comments stay in the files
 
 def _find(name, beside=None):
     "The path of a browser file: beside the file that asks, or in featgeom/static; an absolute path stands for itself."
@@ -111,10 +111,11 @@ def _unwrap(path, imported):
     take = lambda o: f'const {{{o[1].replace(" as ", ": ")}}} = {imported(_find(o[2], path.parent))};'
     code = _IMPORT.sub(take, code)
     exported = _EXPORT.findall(code)
+    several = re.search(r'^export (?:const|let) \w+ = [^\n({\[]*, \w+ = .*', code, re.M)
     code = _EXPORT.sub('', code)
-    if odd := re.search(r'^(import|export)\b.*', code, re.M):
+    if odd := several or re.search(r'^(import|export)\b.*', code, re.M):
         raise FeatgeomError(f'{path.name} has the line {odd[0]!r}',
-                            'import {a} from "./b.js"; and export before function, const, let, class', 'Write it so')
+                            'import {a} from "./b.js"; export before a function, const, let or class', 'Write it so')
     return code.strip(), exported
 
 # %% ../nbs/02_widget.ipynb #1a9c4eab

@@ -1,4 +1,5 @@
 "Loading, naming, capturing: equality with the library and with TransformerBridge, bad input, no trace left behind."
+import copy
 import json, os, socket
 from pathlib import Path
 
@@ -214,7 +215,12 @@ def test_a_folder_asks_nothing_of_the_network(folders, monkeypatch):
     assert lm.name == folders['llama'].name and lm.context == 48 and lm.prefix == (0,)
 
 
-def test_hash_is_of_the_weights_alone(folders, lm):
+def test_hash_tells_configurations_of_equal_weights_apart(folders, lm):
+    hf = copy.deepcopy(lm.hf)
+    hf.config.rms_norm_eps = 1e-3
+    assert load_model(hf, byte_tokenizer()).hash != lm.hash
+
+def test_hash_is_of_the_content_alone(folders, lm):
     assert len(lm.hash) == 64 and lm.hash == load_model(folders['llama'], device='cpu').hash
     assert lm.hash != load_model(tiny('llama', seed=1), byte_tokenizer()).hash
     hf = tiny('llama')

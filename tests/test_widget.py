@@ -136,9 +136,14 @@ def test_bundle_keeps_private_names_apart_and_takes_each_file_once(module):
     assert code.rstrip().endswith('.mount);') and code.count('export') == 1
 
 @pytest.mark.parametrize('line', ['import x from "./a.js";', 'import * as x from "./a.js";', 'import "./a.js";', 'import { f } from "https://x.org/a.js";',
-                                  'export default 3;', 'export { f };', 'export * from "./a.js";', 'export const { a } = b;'])
+                                  'export default 3;', 'export { f };', 'export * from "./a.js";', 'export const { a } = b;',
+                                  'export const a = 1, b = 2;'])
 def test_bundle_refuses_forms_it_does_not_know(module, line):
     with pytest.raises(FeatgeomError, match='main.js has the line'): bundle(module(line + '\nexport function mount() {}\n', a='export const f = 1;'))
+
+def test_bundle_keeps_the_code_behind_a_type_comment(module):
+    code = bundle(module('/** @type {number} */ let kept = 41;\n/** doc\n * more */\nexport function mount() { return kept; }\n'))
+    assert 'let kept = 41' in code and "* more" not in code
 
 def test_bundle_refuses_what_cannot_work(module, tmp_path):
     with pytest.raises(FeatgeomError, match='exports no mount'): bundle(module('export const x = 1;\n'))
