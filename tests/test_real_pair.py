@@ -23,7 +23,7 @@ def acts(test_data, stories, tmp_path_factory):
     for name in MODELS:
         model = fg.load_model(test_data/'models'/name)
         for layer in LAYERS:
-            sae, = fg.train_sae(model, f'blocks.{layer}.hook_resid_post', stories, [1024], k=16, tokens=1_000_000, seed=0, progress=False)
+            sae, = fg.train_sae(model, f'blocks.{layer}.hook_resid_post', stories, [1024], k=16, tokens=400_000, seed=0, progress=False)
             spaces.append(fg.FeatureSpace.load(model=model, sae=sae, name=f'{name}-{layer}'))
     stored = fg.collect(spaces, stories, store=out/'acts', progress=False)
     return {tuple(o.name.split('-')): o for o in stored}
