@@ -11,7 +11,7 @@ endif
 NOTEBOOKS := $(wildcard nbs/[0-9]*.ipynb)
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow bench notebooks outputs browser clean help
+.PHONY: demo test test-slow bench notebooks outputs picture browser clean help
 
 help:
 	@echo "make demo       the main job on the embedded models; writes featgeom-demo.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-slow  the studies that take longer"
 	@echo "make bench      speed and memory, as ratios measured side by side"
 	@echo "make outputs    run the notebooks again and store what they show"
+	@echo "make picture    photograph the linked map for the README"
 
 .venv/ready: settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "featgeom needs Python 3.11 or newer, this is %s: try make PYTHON=python3.12" % sys.version.split()[0])'
@@ -57,6 +58,9 @@ bench: .venv/ready browser
 
 outputs: .venv/ready
 	@python nbs/_run.py $(NOTEBOOKS)
+
+picture: .venv/ready browser
+	@python tests/picture.py docs/linked-map.png
 
 clean:
 	rm -rf .venv build dist *.egg-info _docs _proc tests/js/node_modules featgeom-demo.html
