@@ -132,7 +132,8 @@ def test_interrupt_ends_with_130_and_says_how_to_go_on(texts, tmp_path):
     (tmp_path/'texts.json').write_text(json.dumps(texts*8))
     a = fg.zoo_path('story-1l')
     words = ['compare', '--a', a, a/'sae-256', '--b', fg.zoo_path('story-2l'), fg.zoo_path('story-2l/sae-256'), '--texts', tmp_path/'texts.json', '--store', tmp_path/'s']
-    run = subprocess.Popen([sys.executable, '-c', 'from featgeom.comparison import main; main()', *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen([sys.executable, '-c', 'from featgeom.comparison import main; main()', *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a test runner in the background ignores it
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob('s/*/*')) and run.poll() is None and time.monotonic() < deadline: time.sleep(.01)
     run.send_signal(signal.SIGINT)

@@ -14,7 +14,7 @@ from featgeom.matching import match
 LAYERS, MODELS = (0, 2, 4), ('stories260k', 'llama2xs')
 
 @pytest.fixture(scope='module')
-def stories(test_data): return json.loads((test_data/'text/tinystories_1000.json').read_text(encoding='utf-8'))
+def stories(test_data): return json.loads((test_data/'text/tinystories_1000.json').read_text(encoding='utf-8'))[:400]
 
 @pytest.fixture(scope='module')
 def acts(test_data, stories, tmp_path_factory):
@@ -23,7 +23,7 @@ def acts(test_data, stories, tmp_path_factory):
     for name in MODELS:
         model = fg.load_model(test_data/'models'/name)
         for layer in LAYERS:
-            sae, = fg.train_sae(model, f'blocks.{layer}.hook_resid_post', stories, [1024], k=16, tokens=400_000, seed=0, progress=False)
+            sae, = fg.train_sae(model, f'blocks.{layer}.hook_resid_post', stories, [1024], k=16, tokens=300_000, seed=0, progress=False)
             spaces.append(fg.FeatureSpace.load(model=model, sae=sae, name=f'{name}-{layer}'))
     stored = fg.collect(spaces, stories, store=out/'acts', progress=False)
     return {tuple(o.name.split('-')): o for o in stored}
@@ -32,7 +32,7 @@ def acts(test_data, stories, tmp_path_factory):
 def pairs(acts): return {layer: match(acts['stories260k', str(layer)], acts['llama2xs', str(layer)], seed=0) for layer in LAYERS}
 
 def test_every_token_is_kept(acts, stories):
-    for o in acts.values(): assert len(o) > 250_000 and o.texts[0] == stories[0]
+    for o in acts.values(): assert len(o) > 150_000 and o.texts[0] == stories[0]
 
 def test_matched_scores_beat_the_shifted_null_by_far(pairs):
     for layer, found in pairs.items():
