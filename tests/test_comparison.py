@@ -152,7 +152,7 @@ def test_an_sae_that_never_fires_is_named(spaces, texts):
     import warnings
     dead = fg.load_sae({'W_enc': np.zeros((96, 8), 'f4'), 'b_enc': np.full(8, -1, 'f4'), 'W_dec': np.ones((8, 96), 'f4'), 'b_dec': np.zeros(96, 'f4')})
     space = fg.FeatureSpace.load(model=spaces[0].model, sae=dead, site=spaces[0].site, name='silent')
-    with warnings.catch_warnings(record=True) as said, pytest.raises(FeatgeomError, match='no feature to match: 8 dead'):
+    with warnings.catch_warnings(record=True) as said, pytest.raises(FeatgeomError, match='no feature to match: of 8, 8 are dead'):
         warnings.simplefilter('always')
         fg.compare(space, spaces[1], texts, **QUICK)
     assert any('dead on these texts' in str(w.message) for w in said)
