@@ -5,17 +5,15 @@
 # %% auto #0
 __all__ = ['Quality', 'quality', 'Embedding', 'embed', 'Clusters', 'clusters', 'Panel', 'LinkedMap']
 
-# %% ../nbs/10_embedding.ipynb #012d56d2
+# %% ../nbs/10_embedding.ipynb #3abaa070
 from collections import Counter
 from dataclasses import dataclass, fields
-from pathlib import Path
-import json
 
 import lazy_loader as lazy
 import numpy as np
-import safetensors, safetensors.numpy, traitlets
+import traitlets
 
-from .core import FeatgeomError, Result, generator, nearest, write_bytes
+from .core import FeatgeomError, Result, generator, nearest, read_arrays, write_arrays
 from .widget import Widget, pack, svg_text
 
 _umap = lazy.load('umap')
@@ -117,9 +115,7 @@ class Embedding(Result):
     ):
         "Write to one safetensors file, numbers and settings as JSON in its metadata."
         rest = {o.name: getattr(self, o.name) for o in fields(self) if o.name not in ('xy', 'kept')}
-        meta = json.dumps(dict(format=1, kind='featgeom embedding', **rest), sort_keys=True, allow_nan=False)
-        write_bytes(path, safetensors.numpy.save(dict(xy=self.xy, kept=self.kept), metadata=dict(featgeom=meta)))
-        return Path(path)
+        return write_arrays(path, 'embedding', dict(xy=self.xy, kept=self.kept), rest)
 
     @classmethod
     def load(cls,
@@ -127,17 +123,11 @@ class Embedding(Result):
     ) -> 'Embedding':
         "Read a saved picture. Raises `FeatgeomError` for a missing, damaged or foreign file."
         def bad(what): return FeatgeomError(f'{path}: {what}', 'A file that Embedding.save wrote', 'Embed again')
-        if not Path(path).is_file(): raise bad('no such file')
-        try:
-            with safetensors.safe_open(path, 'numpy') as file:
-                meta = json.loads((file.metadata() or {}).get('featgeom', 'null'))
-                xy, kept = (file.get_tensor(o) if o in file.keys() else np.empty(0) for o in ('xy', 'kept'))
-        except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as e:
-            raise bad(f'damaged ({type(e).__name__}: {e})') from None
-        rest = {o.name for o in fields(cls)} - {'xy', 'kept'}
-        kind = (meta.pop('kind', None), meta.pop('format', None)) if isinstance(meta, dict) else None
-        if kind != ('featgeom embedding', 1) or set(meta) != rest: raise bad('not a saved embedding of format 1')
-        if xy.shape != (len(kept), 2) or kept.dtype != bool or kept.sum() != meta['n']:
+        arrays, meta = read_arrays(path, 'embedding')
+        if set(arrays) != {'xy', 'kept'} or set(meta) != {o.name for o in fields(cls)} - {'xy', 'kept'}:
+            raise bad('not a saved embedding')
+        xy, kept = arrays['xy'], arrays['kept']
+        if kept.ndim != 1 or xy.shape != (len(kept), 2) or kept.dtype != bool or kept.sum() != meta['n']:
             raise bad('its places do not fit its numbers')
         return cls(xy, kept, **meta)
 

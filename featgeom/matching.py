@@ -5,24 +5,20 @@
 # %% auto #0
 __all__ = ['assign', 'row_groups', 'within_groups', 'Pairs', 'match', 'rescore', 'match_decoders']
 
-# %% ../nbs/09_matching.ipynb #22521ae0
+# %% ../nbs/09_matching.ipynb #71681199
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-import json
 
 import lazy_loader as lazy
 import numba
 import numpy as np
 from numba import njit
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from scipy import sparse
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from tqdm.auto import tqdm
 
-from .core import FeatgeomError, Result, fingerprint, generator, nearest, write_bytes
+from .core import FeatgeomError, Result, fingerprint, generator, nearest, read_arrays, write_arrays
 from .nulls import bh, permute_within
 from .nulls import shifts as draw_shifts
 
@@ -402,10 +398,7 @@ class Pairs(Result):
         path,  # a file; the folder must exist
     ):
         "Write one safetensors file, settings as JSON in its metadata, the same bytes each time. Returns the path."
-        meta = json.dumps(dict(format=1, kind='featgeom pairs', **self.meta), sort_keys=True, allow_nan=False)
-        write_bytes(path, save({o: np.ascontiguousarray(getattr(self, o)) for o in _COLUMNS},
-                               metadata=dict(featgeom=meta)))
-        return Path(path)
+        return write_arrays(path, 'pairs', {o: getattr(self, o) for o in _COLUMNS}, self.meta)
 
     @classmethod
     def load(cls,
@@ -414,17 +407,8 @@ class Pairs(Result):
         "Read a saved file. Raises `FeatgeomError` for a missing, damaged or foreign one."
         def bad(what): return FeatgeomError(f'{path}: {what}', 'A file that Pairs.save wrote, format 1',
                                             'Save the pairs again')
-        if not Path(path).is_file(): raise bad('no such file')
-        try:
-            with safe_open(path, 'numpy') as file:
-                meta = json.loads((file.metadata() or {}).get('featgeom', '{}'))
-                kind = (meta.pop('kind', None), meta.pop('format', None)) if isinstance(meta, dict) else None
-                if kind != ('featgeom pairs', 1): raise bad('not saved pairs')
-                if set(file.keys()) != set(_COLUMNS): raise bad('its columns are not those of pairs')
-                columns = {o: file.get_tensor(o) for o in _COLUMNS}
-        except (SafetensorError, OSError, ValueError, RecursionError) as e:
-            if isinstance(e, FeatgeomError): raise
-            raise bad(f'damaged ({type(e).__name__}: {e})') from None
+        columns, meta = read_arrays(path, 'pairs')
+        if set(columns) != set(_COLUMNS): raise bad('its columns are not those of pairs')
         m = len(columns['a']) if columns['a'].ndim else -1
         if any(columns[o].dtype != np.dtype(t) or columns[o].shape != (m,) for o, t in _COLUMNS.items()):
             raise bad('columns of wrong type or length')

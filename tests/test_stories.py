@@ -7,7 +7,7 @@ import pytest
 
 from featgeom import stories as world
 from featgeom.core import FeatgeomError
-from featgeom.stories import LEXICON, held_out, is_reserved, sequences, stories, tell, zoo_path
+from featgeom.stories import LEXICON, held_out, is_reserved, sequences, storybook, tell, zoo_path
 
 ORDERED = ('numbers', 'digits', 'months', 'weekdays', 'spanish_numbers', 'spanish_months')
 PLACE = {word: (kind, i) for kind in ORDERED for i, word in enumerate(LEXICON[kind])}
@@ -30,10 +30,10 @@ def shape_of(template):
     return words.replace(r' a\ \w+', r' an?\ \w+')
 
 def test_the_same_text_on_every_machine():
-    made = '\n'.join([*stories(50, seed=3), *sequences(50, seed=3), *tell(50, seed=3), *(' '.join(o) for o in held_out(50, seed=3))])
+    made = '\n'.join([*storybook(50, seed=3), *sequences(50, seed=3), *tell(50, seed=3), *(' '.join(o) for o in held_out(50, seed=3))])
     assert hashlib.sha256(made.encode()).hexdigest()[:16] == '2e66cf5cf2760bf5'
 
-@pytest.mark.parametrize('make', [stories, sequences, tell, held_out])
+@pytest.mark.parametrize('make', [storybook, sequences, tell, held_out])
 def test_seeds_decide_and_beginnings_agree(make):
     assert make(40, seed=5) == make(40, seed=5) != make(40, seed=6)
     assert make(40, seed=5)[:15] == make(15, seed=5) and make(0, seed=5) == []
@@ -44,7 +44,7 @@ def test_seeds_decide_and_beginnings_agree(make):
 
 def test_a_generator_goes_on():
     rng = np.random.default_rng(5)
-    assert stories(3, rng) + stories(4, rng) == stories(7, seed=5)
+    assert storybook(3, rng) + storybook(4, rng) == storybook(7, seed=5)
 
 def test_no_word_has_two_concepts():
     words = [word for concept in LEXICON.values() for word in concept]
@@ -52,7 +52,7 @@ def test_no_word_has_two_concepts():
     assert [len(LEXICON[kind]) for kind in ORDERED] == [20, 20, 12, 7, 20, 12]
 
 def test_every_word_is_met_in_stories_and_every_sequence_word_in_sequences():
-    told, counted = (Counter(re.findall(r'\w+', ' '.join(texts))) for texts in (stories(3000, seed=1), sequences(3000, seed=1)))
+    told, counted = (Counter(re.findall(r'\w+', ' '.join(texts))) for texts in (storybook(3000, seed=1), sequences(3000, seed=1)))
     assert min(told[word] for concept in LEXICON.values() for word in concept) >= 10
     assert min(counted[word] for kind in ORDERED for word in LEXICON[kind]) >= 30
 
@@ -63,12 +63,12 @@ def test_every_scene_can_be_told_and_leaves_no_slot():
             for _ in range(20): assert not re.search(r'[{}]|\ba [aeiou]|\ban [^aeiou]', world._fill(rng, scene, world._cast(rng)))
 
 def test_pronouns_fit_the_cast():
-    for text in stories(500, seed=2):
+    for text in storybook(500, seed=2):
         for name, he in re.findall(r'(Tom|Ben|Sam|Max|Mia|Lily|Anna|Rosa) did not want the \w+\. (He|She) wanted', text):
             assert he == ('He' if name in ('Tom', 'Ben', 'Sam', 'Max') else 'She')
 
 def test_both_languages_name_the_same():
-    pairs = [o for text in stories(4000, seed=4) for o in re.findall(r'says (\w+) for (\w+)|In Spanish, (\w+) is (\w+)', text)]
+    pairs = [o for text in storybook(4000, seed=4) for o in re.findall(r'says (\w+) for (\w+)|In Spanish, (\w+) is (\w+)', text)]
     assert len(pairs) > 200
     for mes, month, number, numero in pairs:
         if mes: assert LEXICON['spanish_months'].index(mes) == LEXICON['months'].index(month)
@@ -86,7 +86,7 @@ def test_training_text_never_shows_a_reserved_run():
     assert not [run for run in seen if run[2] > 2 and is_reserved(*run)]
     free = {(kind, *run) for kind in ORDERED for run in world._RUNS[kind, False]}
     assert set(seen) == free                                                    # the parser sees every run that may be shown
-    told = Counter(run for text in stories(5000, seed=11) for run in runs_in(text))
+    told = Counter(run for text in storybook(5000, seed=11) for run in runs_in(text))
     assert not [run for run in told if run[2] > 2]                              # stories count nothing off
 
 def test_training_text_never_has_a_reserved_carrier():
