@@ -27,7 +27,7 @@ class FeatgeomError(ValueError):
         super().__init__(got, allowed, do)
         self.got, self.allowed, self.do = got, allowed, do
 
-    def __str__(self): return ' '.join(f'{part.rstrip(".")}.' for part in self.args)
+    def __str__(self): return ' '.join(part if part.endswith(('.', '?', '!')) else f'{part}.' for part in self.args)
 
 # %% ../nbs/00_core.ipynb #700cff19
 def nearest(
