@@ -155,8 +155,6 @@ def compare(
 ) -> Comparison:
     "Collect both spaces on `texts`, match features with nulls, embed decoders. Raises `FeatgeomError` for wrong input."
     if isinstance(texts, (str, Path)): texts = read_texts(texts)
-    if a.name == b.name:
-        raise FeatgeomError(f'Both spaces are named {a.name!r}', 'Two names', "Pass name='A' and name='B' to load")
     if store is None and progress: print('store=None: nothing is kept, so this run cannot resume', file=sys.stderr)
     how = dict(k=k, min_fires=min_fires, shifts=shifts, given=given, seed=seed)
     acts = collect([a, b], texts, store=store, context=context, max_tokens=max_tokens, batch=batch, progress=progress)
