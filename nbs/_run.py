@@ -25,10 +25,8 @@ def run(path):
     nbdev_clean(str(path))
 
 if __name__ == '__main__':
-    if len(sys.argv) == 2: run(sys.argv[1])
-    else:
-        env = {**os.environ, 'FEATGEOM_DISPLAY': 'widget', 'TQDM_DISABLE': '1', 'PYTHONHASHSEED': '0'}
-        for path in sys.argv[1:]:
-            print(path, flush=True)
-            subprocess.run([sys.executable, '-c', f'import sys; sys.path.insert(0, "nbs"); import _run; _run.run({path!r})'],
-                           env=env, check=True)
+    env = {**os.environ, 'FEATGEOM_DISPLAY': 'widget', 'TQDM_DISABLE': '1', 'PYTHONHASHSEED': '0'}
+    for path in sys.argv[1:]:
+        print(path, flush=True)
+        subprocess.run([sys.executable, '-c', f'import sys; sys.path.insert(0, "nbs"); import _run; _run.run({path!r})'],
+                       env=env, check=True)
