@@ -1,6 +1,6 @@
 "The wheel is complete: built, installed in a clean environment, used from another folder."
 from pathlib import Path
-import os, subprocess, sys, sysconfig, zipfile
+import os, shutil, subprocess, sys, sysconfig, zipfile
 
 import pytest
 
@@ -8,8 +8,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory):
-    out = tmp_path_factory.mktemp('wheel')
-    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(ROOT)],
+    # From a copy of the tracked files: what an earlier build left behind must not get in.
+    out, source = tmp_path_factory.mktemp('wheel'), tmp_path_factory.mktemp('source')
+    for name in subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split('\n'):
+        if name and (ROOT/name).is_file():
+            (source/name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT/name, source/name)
+    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', str(out), str(source)],
                    check=True, capture_output=True, cwd=out)
     return next(out.glob('*.whl'))
 
