@@ -1,6 +1,5 @@
 "Loading, naming, capturing: equality with the library and with TransformerBridge, bad input, no trace left behind."
-import copy
-import json, os, socket
+import copy, json, socket
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +63,6 @@ def ids(): return torch.randint(0, 259, (3, 20), generator=torch.Generator().man
 def lm(folders): return load_model(folders['llama'], device='cpu')
 
 
-@pytest.fixture
-def data():
-    path = os.environ.get('FEATGEOM_TEST_DATA')
-    if not path or not Path(path).is_dir(): pytest.skip('FEATGEOM_TEST_DATA names no folder of real models')
-    return Path(path)
-
-
 def n_hooks(hf): return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in hf.modules())
 
 
@@ -97,9 +89,9 @@ def test_hidden_states_entry_after_the_block_is_resid_post_except_the_last(folde
 
 
 @pytest.mark.parametrize('name', ['stories260k', 'llama2xs'])
-def test_hidden_states_of_real_models(data, name):
-    lm = load_model(data / 'models' / name, device='cpu')
-    text = json.loads((data / 'text/tinystories_1000.json').read_text())[0]
+def test_hidden_states_of_real_models(test_data, name):
+    lm = load_model(test_data / 'models' / name, device='cpu')
+    text = json.loads((test_data / 'text/tinystories_1000.json').read_text())[0]
     last, hidden = check_hidden_states(lm, torch.tensor([lm.tokenizer(text).input_ids[:64]]))
     with torch.no_grad(): assert torch.allclose(lm.hf.model.norm(last), hidden, atol=1e-5)
 
@@ -128,8 +120,8 @@ def test_sites_equal_transformer_bridge(folders, ids, kind):
 
 
 @pytest.mark.parametrize('name', ['stories260k', 'llama2xs'])
-def test_sites_of_real_models_equal_transformer_bridge(data, name):
-    check_bridge(data / 'models' / name, torch.randint(3, 500, (2, 40), generator=torch.Generator().manual_seed(2)))
+def test_sites_of_real_models_equal_transformer_bridge(test_data, name):
+    check_bridge(test_data / 'models' / name, torch.randint(3, 500, (2, 40), generator=torch.Generator().manual_seed(2)))
 
 
 @pytest.mark.parametrize('kind', ['llama', 'gpt2'])

@@ -1,6 +1,5 @@
 "SAEs: equal to sae-lens, safe to load, trained reproducibly, and judged by the right FVU at the right site."
-import json, os, warnings
-from pathlib import Path
+import json, warnings
 
 import numpy as np
 import pytest
@@ -65,13 +64,6 @@ def lm(hf): return load_model(hf, tokenizer())
 
 TEXTS = [f'text number {i} says {i * i} and 🌧' for i in range(60)]
 SITE = 'blocks.1.hook_resid_post'
-
-
-@pytest.fixture
-def data():
-    path = os.environ.get('FEATGEOM_TEST_DATA')
-    if not path or not Path(path).is_dir(): pytest.skip('FEATGEOM_TEST_DATA names no folder of real models')
-    return Path(path)
 
 
 def dense(sae, x):
@@ -641,9 +633,9 @@ def test_a_killed_training_leaves_no_hooks_and_no_files(lm, hf, tmp_path, monkey
 
 
 @pytest.mark.slow
-def test_a_real_sae_is_at_home_and_its_neighbours_are_named(data):
-    texts = json.loads((data / 'text/tinystories_1000.json').read_text())
-    lm = load_model(data / 'models/stories260k', device='cpu')
+def test_a_real_sae_is_at_home_and_its_neighbours_are_named(test_data):
+    texts = json.loads((test_data / 'text/tinystories_1000.json').read_text())
+    lm = load_model(test_data / 'models/stories260k', device='cpu')
     home = 'blocks.2.hook_resid_post'
     sae = train_sae(lm, home, texts[:200], 512, tokens=150_000, progress=False, context=256)
     at_home = S.health(FeatureSpace.load(lm, sae), texts[900:], max_tokens=5000)
