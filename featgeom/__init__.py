@@ -5,13 +5,15 @@ import lazy_loader as _lazy
 # Names load their module, and its heavy libraries, on first use: `import featgeom` stays instant.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules='core nulls widget stories models sae acts features matching embedding comparison'.split(),
+    submodules='core nulls widget stories models sae training acts collecting features matching embedding comparison'.split(),
     submod_attrs={
         'core': ['FeatgeomError'],
         'stories': ['zoo_path'],
         'models': ['load_model', 'capture'],
-        'sae': ['FeatureSpace', 'load_sae', 'train_sae'],
-        'acts': ['FeatureActs', 'Rows', 'collect'],
+        'sae': ['FeatureSpace', 'load_sae'],
+        'training': ['train_sae'],
+        'acts': ['FeatureActs', 'Rows'],
+        'collecting': ['collect'],
         'features': ['firing_counts', 'top_tokens', 'token_labels'],
         'matching': ['Pairs', 'match', 'match_decoders'],
         'embedding': ['LinkedMap', 'Panel', 'clusters', 'embed'],

@@ -18,8 +18,10 @@ from tqdm.auto import tqdm
 from .core import FeatgeomError, Result, fingerprint
 from .stories import tell, zoo_path
 from .models import load_model
-from .sae import FeatureSpace, load_sae, train_sae
-from .acts import FeatureActs, collect
+from .sae import FeatureSpace, load_sae
+from .training import train_sae
+from .acts import FeatureActs
+from .collecting import collect
 from .features import firing_counts, top_tokens
 from .matching import Pairs, match
 from .embedding import Embedding, LinkedMap, Panel, clusters, embed

@@ -12,7 +12,8 @@ import unicodedata
 from scipy import sparse
 import numpy as np
 
-from .acts import FeatureActs, token_bytes
+from .acts import FeatureActs
+from .collecting import token_bytes
 from .core import FeatgeomError, Result
 
 # %% ../nbs/08_features.ipynb #d66dd5be

@@ -10,7 +10,8 @@ from scipy import sparse
 from tokenizers import Tokenizer, decoders, models as tokenizer_models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from featgeom.acts import FeatureActs, Rows, _Writer, _folder_name, collect, token_bytes
+from featgeom.acts import FeatureActs, Rows, StoreWriter
+from featgeom.collecting import _folder_name, collect, token_bytes
 from featgeom.core import FeatgeomError
 from featgeom.models import load_model, token_windows
 
@@ -305,7 +306,7 @@ def test_stopped_after_any_shard_ends_with_the_same_bytes(tmp_path):
     request = {key: o for key, o in acts.meta.items() if key != 'n_rows'}
     for stop in range(5):
         folder = tmp_path/f'stop{stop}'
-        writer = _Writer(folder, request)
+        writer = StoreWriter(folder, request)
         for i in range(stop): writer.add(acts.csr()[64*i:64*i + 64], acts.rows[64*i:64*i + 64])
         (folder/_folder_name('.shard-00009.safetensors.1.tmp')).unlink(missing_ok=True)
         (folder/'.shard-00009.safetensors.1.tmp').write_bytes(b'half')
@@ -372,7 +373,7 @@ def test_hostile_text_comes_back_as_it_was(space, tmp_path):
 
 
 def test_two_spaces_on_one_model_share_its_passes_and_rows(model, tmp_path, monkeypatch):
-    import featgeom.acts as module
+    import featgeom.collecting as module
     calls = []
     capture = module.capture
     monkeypatch.setattr(module, 'capture', lambda m, ids, sites, mask: calls.append(sites) or capture(m, ids, sites, mask))
@@ -406,7 +407,7 @@ MEMORY = """
     import numpy as np
     sys.path.insert(0, {tests!r})
     import test_acts as t
-    from featgeom.acts import collect
+    from featgeom.collecting import collect
     from featgeom.sae import FeatureSpace
     rng = np.random.default_rng(0)
     W = rng.normal(size=(2**15, 16)).astype('f4')
@@ -434,7 +435,7 @@ def test_two_runs_give_the_same_bytes_whatever_the_folder(space, tmp_path):
 
 def test_a_finished_store_opens_without_the_model_running(space, tmp_path, monkeypatch):
     first, = collect(space, TEXTS, tmp_path, progress=False)
-    import featgeom.acts as module
+    import featgeom.collecting as module
     monkeypatch.setattr(module, 'capture', lambda *args: pytest.fail('collected again'))
     (tmp_path/'A'/'progress.json').write_text('{}')       # a kill between the last two steps leaves it
     again, = collect(space, TEXTS, tmp_path, batch=7, progress=False)
@@ -489,7 +490,7 @@ KILLS = """
     import os, sys, traceback
     sys.path.insert(0, {tests!r})
     import featgeom.core as core
-    import featgeom.acts as acts
+    import featgeom.collecting as acts
     import test_acts as t
 
     def run(folder, left):

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from featgeom import sae as S
 from featgeom.core import FeatgeomError
 from featgeom.models import capture, load_model, token_windows
-from featgeom.sae import FVU, SAE, FeatureSpace, fvu, load_sae, train_sae
+from featgeom.sae import FVU, SAE, FeatureSpace, fvu, load_sae
+from featgeom.training import train_sae
 
 D, F = 16, 64
 ARCHITECTURES = [('standard', 'Standard', {}), ('topk', 'TopK', dict(k=5)),

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from featgeom import acts
+from featgeom import acts, collecting
 from featgeom.models import load_model, pad, token_windows
 from featgeom.sae import FeatureSpace
 from featgeom.stories import stories, zoo_path
@@ -77,10 +77,10 @@ class Clock:
 
 def collected(spaces, texts, tokens):
     "Seconds of collect, of its tokenizing, of its hashing (texts, tokenizers, shards); bytes a token."
-    with TemporaryDirectory() as tmp, Clock(acts, 'token_windows') as cut, Clock(acts, 'fingerprint') as a, \
-         Clock(acts, 'tokenizer_fingerprint') as b, Clock(acts.hashlib, 'sha256') as c:
+    with TemporaryDirectory() as tmp, Clock(collecting, 'token_windows') as cut, Clock(collecting, 'fingerprint') as a, \
+         Clock(collecting, 'tokenizer_fingerprint') as b, Clock(acts.hashlib, 'sha256') as c:
         start = seconds()
-        out = acts.collect(spaces, texts, tmp, context=CONTEXT, max_tokens=tokens, progress=False)
+        out = collecting.collect(spaces, texts, tmp, context=CONTEXT, max_tokens=tokens, progress=False)
         total = seconds() - start
         assert [len(o) for o in out] == [tokens]*len(spaces)
         size = sum(o['bytes'] for o in out[0].meta['shards'])/tokens
@@ -98,7 +98,7 @@ def main(tokens=20_000, repeats=5):
     for f in (1024, 16384):
         spaces = [FeatureSpace.load(model=o, sae=random_sae(o.width(o.sites()[-1]), f), site=o.sites()[-1], name=o.name) for o in models]
         for space in spaces: space.sae.hash
-        windows = next(acts._plan(token_windows(models[0], texts, CONTEXT), 2**16, tokens))
+        windows = next(collecting._plan(token_windows(models[0], texts, CONTEXT), 2**16, tokens))
         plain(spaces, windows[:64])
         rows, before = [], plain(spaces, windows)
         for _ in range(repeats):
