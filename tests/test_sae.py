@@ -13,7 +13,6 @@ from featgeom import sae as S
 from featgeom.core import FeatgeomError
 from featgeom.models import capture, load_model, token_windows
 from featgeom.sae import FVU, SAE, FeatureSpace, fvu, load_sae
-from featgeom.training import train_sae
 
 D, F = 16, 64
 ARCHITECTURES = [('standard', 'Standard', {}), ('topk', 'TopK', dict(k=5)),
@@ -513,8 +512,6 @@ def test_nan_activations_are_an_error_and_not_a_number(hf):
     try:
         with pytest.raises(FeatgeomError, match='NaN or Inf in activations at blocks.1.hook_resid_post'):
             space.health(TEXTS)
-        with pytest.raises(FeatgeomError, match='NaN or Inf'):
-            train_sae(lm, SITE, TEXTS, 32, k=4, tokens=256, batch=64, progress=False)
     finally: handle.remove()
 
 
@@ -527,120 +524,3 @@ def test_health_shows_itself(lm):
     found = S.health(FeatureSpace.load(lm, pca_sae(lm, SITE)), TEXTS)
     assert found.table().iloc[0].site == SITE and len(found.table()) == len(found.by_site)
     assert len(found.plot().axes) == 2
-
-
-# ---- training
-
-def quick(lm, **kw):
-    settings = dict(width=32, k=4, tokens=20 * 64, batch=64, progress=False, lr=1e-3)
-    return train_sae(lm, SITE, TEXTS, **{**settings, **kw})
-
-
-@pytest.mark.parametrize('architecture, saved_as',
-                         [('topk', 'topk'), ('batchtopk', 'jumprelu'), ('jumprelu', 'jumprelu'),
-                          ('standard', 'standard'), ('gated', 'gated')])
-def test_every_architecture_trains_and_is_saved_for_sae_lens(lm, tmp_path, architecture, saved_as):
-    from sae_lens import SAE as Lens
-    sae = quick(lm, architecture=architecture, out=tmp_path, tokens=60 * 64)
-    assert sae.architecture == saved_as and load_sae(tmp_path).hash == sae.hash
-    theirs, x = Lens.load_from_disk(tmp_path), rows()
-    torch.testing.assert_close(theirs.encode(x).detach(), sae.encode(x), rtol=1e-5, atol=1e-5)
-    meta = theirs.cfg.metadata
-    assert (meta.model_name, meta.hook_name, meta.context_size, meta.prepend_bos) == (lm.name, SITE, 64, True)
-    assert len(meta.dataset_fingerprint) == 64 and meta.training_tokens == 60 * 64
-    assert S.health(FeatureSpace.load(lm, sae), TEXTS).warnings == ()
-
-
-def test_training_explains_more_than_no_training(lm):
-    x = next(S._pool(lm, SITE, TEXTS, None, 512, 1024, 0))
-    short, long = quick(lm, tokens=64), quick(lm, tokens=400 * 64)
-    assert fvu(x, long.reconstruct(x)) < .7 * fvu(x, short.reconstruct(x)) and fvu(x, long.reconstruct(x)) < .6
-
-
-def test_several_widths_equal_each_alone_and_seeds_differ(lm, tmp_path):
-    pair = quick(lm, width=[16, 32], out=tmp_path)
-    assert [s.d_sae for s in pair] == [16, 32]
-    assert [load_sae(tmp_path / f'sae-{f}').hash for f in (16, 32)] == [s.hash for s in pair]
-    assert quick(lm).hash == pair[1].hash and quick(lm, seed=1).hash != pair[1].hash
-
-
-def test_global_random_states_are_left_alone(lm):
-    import random
-    states = lambda: (torch.random.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist())
-    before = states()
-    quick(lm)
-    assert states() == before
-
-
-def in_order(x): return x[np.lexsort(x.numpy().round(2).T)]
-
-
-def test_the_pool_gives_every_kept_token_once_in_an_epoch_and_no_bos(lm):
-    every = every_row(lm)
-    n = len(every)
-    stream = S._pool(lm, SITE, TEXTS, None, 1, n + 10, 0)
-    epochs = [torch.cat([next(stream) for _ in range(n)]) for _ in range(2)]
-    for got in epochs: torch.testing.assert_close(in_order(got), in_order(every), rtol=1e-3, atol=2e-2)
-    assert not torch.equal(*epochs) and not torch.allclose(epochs[0], every, atol=.1)
-
-
-def test_a_pool_smaller_than_the_text_is_bounded_and_fair(lm):
-    every = every_row(lm)
-    n = len(every)
-    stream = S._pool(lm, SITE, TEXTS, None, 16, 128, 0)
-    got = torch.cat([next(stream) for _ in range(4 * n // 16)])
-    distance = torch.cdist(got, every).min(1).values
-    assert distance.max() < 1e-2                                           # each row is one of the text's
-    assert (got.mean(0) - every.mean(0)).abs().max() < .1 * every.std()
-
-
-def test_the_model_runs_once_when_the_text_fits(lm, monkeypatch):
-    calls = []
-    real = S.capture
-    monkeypatch.setattr(S, 'capture', lambda *a, **kw: calls.append(1) or real(*a, **kw))
-    quick(lm, width=[16, 32], tokens=100 * 64)
-    runs = len(calls)
-    calls.clear()
-    quick(lm, width=[16], tokens=10 * 64)
-    assert runs == len(calls) > 0
-
-
-@pytest.mark.parametrize('bad, says',
-                         [(dict(architecture='topkk'), 'topk'), (dict(width=2), '4'), (dict(width=[]), 'width'),
-                          (dict(width=[8, 8]), 'Different'),
-                                       (dict(k=0), 'k=0'), (dict(tokens=3), 'At least one batch'),
-                          (dict(width=8.5), '8.5'), (dict(batch=10**6, tokens=10**7), 'tokens of text')])
-def test_what_cannot_be_trained(lm, bad, says):
-    with pytest.raises(FeatgeomError, match=says): quick(lm, **bad)
-
-
-@pytest.mark.parametrize('texts', [[], ['', ''], [3]])
-def test_training_on_no_text(lm, texts):
-    with pytest.raises(FeatgeomError): train_sae(lm, SITE, texts, 32, k=4, tokens=640, batch=64, progress=False)
-
-
-def test_a_killed_training_leaves_no_hooks_and_no_files(lm, hf, tmp_path, monkeypatch):
-    n_hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in hf.modules())
-    before, state = n_hooks(), torch.random.get_rng_state()
-    real, calls = S._step, []
-    def step(*a):
-        calls.append(1)
-        if len(calls) == 5: raise KeyboardInterrupt
-        return real(*a)
-    monkeypatch.setattr(S, '_step', step)
-    with pytest.raises(KeyboardInterrupt): quick(lm, out=tmp_path / 'out')
-    assert not (tmp_path / 'out').exists() and torch.equal(torch.random.get_rng_state(), state)
-    assert n_hooks() == before
-
-
-@pytest.mark.slow
-def test_a_real_sae_is_at_home_and_its_neighbours_are_named(test_data):
-    texts = json.loads((test_data / 'text/tinystories_1000.json').read_text())
-    lm = load_model(test_data / 'models/stories260k', device='cpu')
-    home = 'blocks.2.hook_resid_post'
-    sae = train_sae(lm, home, texts[:200], 512, tokens=150_000, progress=False, context=256)
-    at_home = S.health(FeatureSpace.load(lm, sae), texts[900:], max_tokens=5000)
-    assert at_home.fvu < .2 and not at_home.warnings
-    for site in ('blocks.1.hook_resid_post', 'blocks.3.hook_resid_post', 'blocks.2.hook_resid_mid'):
-        found = S.health(FeatureSpace.load(lm, sae, site=site), texts[900:], max_tokens=5000)
-        assert any(f'{home} is reconstructed clearly better than {site}' in o for o in found.warnings)
