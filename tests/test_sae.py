@@ -12,12 +12,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from featgeom import sae as S
 from featgeom.core import FeatgeomError
 from featgeom.models import capture, load_model, token_windows
-from featgeom.sae import FVU, SAE, FeatureSpace, fvu, load_sae
+from featgeom.sae import FVU, SAE, FeatureSpace, Neurons, fvu, load_sae
 
 D, F = 16, 64
 ARCHITECTURES = [('standard', 'Standard', {}), ('topk', 'TopK', dict(k=5)),
                  ('topk', 'TopK', dict(k=5, rescale_acts_by_decoder_norm=True)), ('jumprelu', 'JumpReLU', {}),
-                 ('gated', 'Gated', {})]
+                 ('gated', 'Gated', {}), ('abstopk', 'AbsTopK', dict(k=5)),
+                 ('abstopk', 'AbsTopK', dict(k=5, rescale_acts_by_decoder_norm=True)),
+                 ('matching_pursuit', 'MatchingPursuit', {}),
+                 ('matching_pursuit', 'MatchingPursuit', dict(residual_threshold=2., stop_on_duplicate_support=False)),
+                 ('matching_pursuit', 'MatchingPursuit', dict(residual_threshold=-1., max_iterations=7,
+                                                              stop_on_duplicate_support=False))]
 
 
 def lens(name, seed=0, **kw):
@@ -26,6 +31,7 @@ def lens(name, seed=0, **kw):
     sae = getattr(saes, f'{name}SAE')(getattr(saes, f'{name}SAEConfig')(d_in=D, d_sae=F, **kw))
     g = torch.Generator().manual_seed(seed)
     for p in sae.parameters(): p.data = torch.randn(p.shape, generator=g) * .4
+    if name == 'MatchingPursuit': sae.W_dec.data /= sae.W_dec.data.norm(dim=1, keepdim=True)  # else it does not end
     return sae
 
 
@@ -107,6 +113,50 @@ def test_sparse_encode_equals_dense(architecture, name, kw, monkeypatch):
         assert got.has_canonical_format and (got.data != 0).all()
         np.testing.assert_allclose(got.toarray(), ours.encode(x).numpy(), rtol=1e-5, atol=1e-5)
     for few in (0, 1): assert dense(ours, x[:few]).shape == (few, F)
+
+
+def test_one_transfer_leaves_the_device_for_each_slice(monkeypatch):
+    seen, real = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, 'cpu', lambda o, *a: seen.append(tuple(o.shape)) or real(o, *a))
+    monkeypatch.setattr(S, '_slice', lambda f: 50)
+    for kw in (dict(k=5), {}):
+        seen.clear()
+        load_sae(dict(arrays(), **kw)).encode_csr(rows(200))
+        assert len(seen) == 4
+
+
+def test_groupmax_and_skip_come_back_as_they_were(tmp_path):
+    weights = dict(arrays(), W_skip=np.random.default_rng(1).normal(size=(D, D)))
+    sae, x = load_sae(dict(weights, architecture='groupmax', k=8)), rows()
+    z = ((x - sae.b_dec) @ sae.W_enc + sae.b_enc).relu().reshape(-1, 8, F // 8)
+    codes = torch.where(z == z.amax(-1, keepdim=True), z, 0).reshape(-1, F)
+    torch.testing.assert_close(sae.encode(x), codes)
+    np.testing.assert_allclose(dense(sae, x).toarray(), codes, rtol=1e-6)
+    torch.testing.assert_close(sae.reconstruct(x), codes @ sae.W_dec + sae.b_dec + x @ sae.W_skip.T)
+    with pytest.raises(FeatgeomError, match='adds a linear map of the input'): sae.decode(codes)
+    again = load_sae(sae.save(tmp_path))
+    assert again.hash == sae.hash and torch.equal(again.reconstruct(x), sae.reconstruct(x))
+    assert load_sae(dict(arrays(), architecture='groupmax', k=8)).hash != sae.hash
+    with pytest.raises(FeatgeomError, match='W_skip .* shape'): load_sae(dict(weights, W_skip=np.zeros((F, D))))
+
+
+def test_every_architecture_of_sae_lens_is_read_or_refused_with_a_reason():
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+    from sae_lens.registry import SAE_CLASS_REGISTRY
+    names = set(SAE_CLASS_REGISTRY)
+    assert len(names) >= 11 and names <= set(S.ARCHITECTURES) | set(S._REFUSED), 'a new architecture'
+    tested = {architecture for architecture, _, _ in ARCHITECTURES}
+    assert names - set(S._REFUSED) <= tested, 'an architecture that is not compared'
+    for name in names & set(S._REFUSED):
+        with pytest.raises(FeatgeomError, match=S._REFUSED[name]): SAE(load_sae(arrays()).weights, name)
+    assert not [o for o in get_pretrained_saes_directory() if '/' in o]    # a name with / is one on the hub
+
+
+def test_objects_of_refused_architectures_say_why():
+    from sae_lens import saes
+    theirs = saes.Transcoder(saes.TranscoderConfig(d_in=D, d_sae=F, d_out=D, apply_b_dec_to_input=False))
+    with pytest.raises(FeatgeomError, match='reads one site and writes another'): load_sae(theirs)
+    with pytest.raises(FeatgeomError, match='sae of type Linear'): load_sae(torch.nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize('name', ['BatchTopK', 'MatryoshkaBatchTopK'])
@@ -224,6 +274,18 @@ def test_the_scale_of_inputs_is_folded_in_or_the_sae_refused(tmp_path):
     ours, x = load_sae(tmp_path), rows()
     torch.testing.assert_close(ours.encode(x), theirs.encode(x * 2.5).detach(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.reconstruct(x), theirs(x * 2.5).detach() / 2.5, rtol=1e-4, atol=1e-4)
+    (tmp_path / 'activation_scaler.json').write_text('[2.5]')
+    with pytest.raises(FeatgeomError, match='no table'): load_sae(tmp_path)
+
+
+def test_the_scale_of_inputs_of_a_tied_sae_is_folded_as_sae_lens_folds_it(tmp_path):
+    theirs = lens('MatchingPursuit', normalize_activations='expected_average_only_in', residual_threshold=2.)
+    theirs.save_model(tmp_path)
+    (tmp_path / 'activation_scaler.json').write_text('{"scaling_factor": 2.5}')
+    theirs.fold_activation_norm_scaling_factor(2.5)
+    ours, x = load_sae(tmp_path), rows()
+    torch.testing.assert_close(ours.encode(x), theirs.encode(x).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.reconstruct(x), theirs(x).detach(), rtol=1e-4, atol=1e-4)
 
 
 def saved(tmp_path, **cfg_changes):
@@ -235,13 +297,16 @@ def saved(tmp_path, **cfg_changes):
 
 
 @pytest.mark.parametrize('changes, says', [
-    (dict(d_in=8), 'says 8 -> 64, its weights are 16 -> 64'), (dict(d_sae=None), 'says 16 -> None'),
+    (dict(d_in=8), r'says 8 -> 64, its W_dec .* \(64, 16\)'), (dict(d_sae=None), 'says 16 -> None'),
                                            (dict(k=0), 'k=0'), (dict(k=65), '1 to 64'),
     (dict(k='4'), "k='4'"), (dict(architecture='transcoder'), 'reads one site and writes another'),
-    (dict(architecture='temporal'), 'standard, topk, jumprelu, gated'), (dict(architecture=None), 'One of standard'),
+    (dict(architecture='temporal'), 'depend on the tokens before'), (dict(architecture=None), 'One of standard'),
+    (dict(architecture=['topk']), 'One of standard'), (dict(k=True), 'k=True'), (dict(metadata=dict(sae_lens_version='6.0', hook_name=[1])), 'no name'),
+    (dict(apply_b_dec_to_input='yes'), 'True or False'), (dict(architecture='groupmax', k=5), 'divides 64'),
+    (dict(max_iterations=10**9), 'None, or a whole number'), (dict(residual_threshold=float('nan')), 'finite'),
     (dict(architecture='jumprelu'), 'Add threshold'),
                                            (dict(normalize_activations='covariance_whitening'), 'covariance_whitening'),
-    (dict(reshape_activations='odd'), 'reshape_activations'), (dict(metadata=[1]), 'no table of settings')])
+    (dict(reshape_activations='odd'), 'reshape_activations'), (dict(metadata=[1]), 'metadata that are no table')])
 def test_configurations_that_disagree_with_weights_are_refused(tmp_path, changes, says):
     with pytest.raises(FeatgeomError, match=says): load_sae(saved(tmp_path, **changes))
 
@@ -269,10 +334,15 @@ def test_hostile_safetensors_headers_are_refused(tmp_path):
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FeatgeomError, match='No SAE at /no/such/sae'): load_sae('/no/such/sae')
-    with pytest.raises(FeatgeomError, match='no cfg.json'): load_sae(tmp_path)
+    with pytest.raises(FeatgeomError, match='no weights of an SAE, only nothing.*sparsify'): load_sae(tmp_path)
     saved(tmp_path)
+    saved(tmp_path / 'other' / 'one')
+    with pytest.raises(FeatgeomError, match='Pass one of the folders inside: one'): load_sae(tmp_path / 'other')
+    (tmp_path / 'cfg.json').rename(tmp_path / 'a.json')
+    with pytest.raises(FeatgeomError, match='sae_weights.safetensors of sae-lens but no cfg.json'): load_sae(tmp_path)
     (tmp_path / 'sae_weights.safetensors').unlink()
-    with pytest.raises(FeatgeomError, match='no sae_weights.safetensors'): load_sae(tmp_path)
+    with pytest.raises(FeatgeomError, match='only a.json'): load_sae(tmp_path)
+    with pytest.raises(FeatgeomError, match='No SAE at'): load_sae('x' * 5000)
     with pytest.raises(FeatgeomError, match='sae of type int'): load_sae(3)
 
 
@@ -513,6 +583,52 @@ def test_nan_activations_are_an_error_and_not_a_number(hf):
         with pytest.raises(FeatgeomError, match='NaN or Inf in activations at blocks.1.hook_resid_post'):
             space.health(TEXTS)
     finally: handle.remove()
+
+
+def test_neurons_are_a_space_without_an_sae(lm):
+    space = FeatureSpace.load(lm, site=SITE)
+    assert space.dense and not FeatureSpace.load(lm, arrays(), site=SITE).dense
+    assert (space.d, space.f, space.site) == (D, D, SITE) and 'neurons, no SAE, d=16' in repr(space)
+    x = rows()
+    assert torch.equal(space.sae.encode(x), x) and torch.equal(space.sae.reconstruct(x.half()), x.half().float())
+    assert torch.equal(space.sae.W_dec, torch.eye(D)) and torch.equal(space.sae.decode(x), x)
+    assert space.provenance()['architecture'] == 'neurons' and len(space.sae.hash) == 64
+    assert space.sae.hash != Neurons(D + 1).hash
+    found = space.health(TEXTS)
+    assert found.fvu == 0 and found.l0 == D and found.dead == 0 and list(found.by_site) == [SITE]
+    assert found.warnings == () and found.n_tokens == len(every_row(lm))
+    again = FeatureSpace.load(lm, space.sae, site=SITE)
+    assert again.provenance() == space.provenance()
+    with pytest.raises(FeatgeomError, match='No SAE and no site'): FeatureSpace.load(lm)
+    with pytest.raises(FeatgeomError, match='shape'): space.sae.encode(torch.zeros(3, 5))
+
+
+def test_planted_sinks_and_outlier_dimensions_are_told(hf):
+    lm, block = load_model(hf, tokenizer()), hf.transformer.h[1]
+    clean = S.health(FeatureSpace.load(lm, pca_sae(lm, SITE)), TEXTS)
+    assert clean.sinks == {} and clean.outlier_dims == () and 'sink' not in clean.line
+    def plant(sizes):
+        def hook(module, args, out):
+            x = (out[0] if isinstance(out, tuple) else out).clone()
+            for place, dim, size in sizes: x[:, place, dim] += size
+            return (x, *out[1:]) if isinstance(out, tuple) else x
+        return block.register_forward_hook(hook)
+    for site_sizes, sinks, dims in ((((3, 7, 1e3),), len(TEXTS), (7,)), (((slice(None), 4, 300.),), 0, (4,))):
+        handle = plant(site_sizes)
+        try:
+            for sae in (None, pca_sae(lm, SITE)):
+                with warnings.catch_warnings():
+                    warnings.simplefilter('ignore')
+                    space = FeatureSpace.load(lm, sae, site=SITE)
+                    found = space.health(TEXTS)
+                assert found.sinks.get('n', 0) == sinks and found.outlier_dims == dims
+                assert ('attention sinks' in repr(space)) == bool(sinks) and '1 outlier dim' in repr(space)
+                assert any('features.outliers' in o for o in found.warnings)
+                if sinks:
+                    assert found.sinks['positions'] == [(2, sinks)]           # BOS stands in front of position 0
+                    assert found.sinks['share'] == pytest.approx(sinks / found.n_tokens)
+                    assert sum(n for _, n in found.sinks['tokens']) == sinks and found.sinks['tokens'][0][0] == 'x'
+        finally: handle.remove()
 
 
 @pytest.mark.parametrize('texts', [[], [''], 'text', [3]])
