@@ -1,6 +1,7 @@
 "The store keeps what it is given through kills, damage and strangers' files."
-import hashlib, json
+import hashlib, json, os, subprocess, sys, textwrap
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 from scipy import sparse
 
 from featgeom.acts import FeatureActs, Rows, StoreWriter
-from featgeom.core import FeatgeomError
+from featgeom.core import FeatgeomError, write_json
+from featgeom.shards import sealed, shard_bytes, shard_rows
 
 
 def files(folder):
@@ -26,6 +28,10 @@ def random_acts(n=200, f=30, density=.1, seed=0, name='A'):
     doc, pos = np.divmod(np.arange(n), 10)
     rows = Rows(doc=doc, pos=pos, token_id=rng.integers(0, 9, n), start=pos, end=pos + 1)
     return FeatureActs.from_csr(matrix, rows, name=name)
+
+
+@pytest.fixture
+def store(tmp_path): return random_acts().save(tmp_path/'A', shard=64)
 
 
 # ---- the store -----------------------------------------------------------------------------------------------------
@@ -109,22 +115,214 @@ def test_rows_longer_or_shorter_than_the_matrix_are_refused():
     with pytest.raises(FeatgeomError, match='3 rows described'): FeatureActs.from_csr(np.eye(2), Rows(doc=[0, 1, 2]))
 
 
-# ---- damage and strangers ------------------------------------------------------------------------------------------
+# ---- dense stores, rows that are no tokens, parts -------------------------------------------------------------------
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 25), st.sampled_from(['float16', 'float32']), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_dense_store_returns_what_was_saved(tmp_path_factory, n, f, shard, dtype, seed):
+    rng = np.random.default_rng(seed)
+    array = rng.normal(size=(n, f)).astype(dtype).astype('f4')*(rng.random((n, f)) < .8)
+    rows = Rows(sample=rng.integers(0, 5, n), label=np.arange(n), kind='image')
+    acts = FeatureActs.from_dense(array, rows, 'neurons')
+    store = acts.save(tmp_path_factory.mktemp('store')/'A', dtype, shard)
+    assert store.dense and store.shape == (n, f) and store.nnz == acts.nnz == np.count_nonzero(array)
+    assert store.rows.kind == 'image' and 'dense' in repr(store)
+    same_rows(store.rows, rows)
+    for o in (acts, store):
+        blocks = list(o.blocks())
+        assert [a for a, _ in blocks] == [0, *np.cumsum([len(b) for _, b in blocks])[:-1]]
+        np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), array)
+        assert all(type(b) is np.ndarray and b.dtype == np.float32 for _, b in blocks)
+        np.testing.assert_array_equal(o.csr().toarray(), array)
+        where, values = o.column(f - 1)
+        np.testing.assert_array_equal(where, np.flatnonzero(array[:, -1]))
+        np.testing.assert_array_equal(values, array[where, -1])
+    store.verify()
+
+
+def test_dense_blocks_are_bounded_and_large_ones_are_not_made_sparse(tmp_path):
+    wide = FeatureActs.from_dense(np.ones((40, 2**20), 'f4'))
+    assert [len(o) for _, o in wide.blocks()] == [16, 16, 8]
+    assert [o['rows'] for o in wide.save(tmp_path/'A', 'float16').meta['shards']] == [40]
+    assert shard_rows(2**16, 2**24, dense=True) == 4
+    huge = FeatureActs({**wide.meta, 'n_rows': 2**20}, folder=tmp_path)
+    with pytest.raises(FeatgeomError, match='2\\*\\*27'): huge.csr()
+
+
+def test_a_writer_refuses_what_its_request_does_not_say(tmp_path):
+    acts, neurons = random_acts(), FeatureActs.from_dense(np.ones((4, 30)))
+    with StoreWriter(tmp_path/'A', {key: o for key, o in acts.meta.items() if key != 'n_rows'}) as writer:
+        for matrix, rows in [(np.ones((4, 30)), acts.rows[:4]), (acts.csr()[:4, :29], acts.rows[:4]),
+                             (acts.csr()[:4], acts.rows[:5])]:
+            with pytest.raises(FeatgeomError): writer.add(matrix, rows)
+        with pytest.raises(FeatgeomError, match='expected the tensors'): writer.add(acts.csr()[:4], neurons.rows)
+        data = shard_bytes(acts.csr()[:4], acts.rows[:4], 'float32', 'A')
+        for rows, nnz in [(5, acts.csr()[:4].nnz), (4, 1)]:
+            with pytest.raises(FeatgeomError, match='shard-00000'): writer.add_shard(data, rows, nnz)
+        with pytest.raises(FeatgeomError): writer.add_shard(data[:50], 4, acts.csr()[:4].nnz)
+        writer.add_shard(data, 4, acts.csr()[:4].nnz)
+        store = writer.finish(None, None)
+    np.testing.assert_array_equal(store.csr().toarray(), acts.csr()[:4].toarray())
+    with pytest.raises(FeatgeomError, match='closed'): writer.add_shard(data, 4, acts.csr()[:4].nnz)
+
+
+@pytest.mark.parametrize('names', [['Doc'], ['values'], ['indptr'], ['kind'], ['columns'], ['a b'], ['é'], ['x'*33], ['_x']])
+def test_columns_with_names_that_no_store_can_hold_are_refused(names):
+    with pytest.raises((FeatgeomError, TypeError)): Rows(**{o: [1] for o in names})
+
+
+@pytest.mark.parametrize('dense', [False, True])
+def test_select_keeps_rows_texts_and_a_note(tmp_path, dense):
+    rng = np.random.default_rng(0)
+    array = rng.random((20, 6))*(rng.random((20, 6)) < .5)
+    rows = Rows(doc=np.arange(20)//2, pos=np.arange(20) % 2, token_id=np.arange(20), start=np.arange(20) % 2,
+                end=np.arange(20) % 2 + 1)
+    acts = (FeatureActs.from_dense if dense else FeatureActs.from_csr)(array, rows, 'A', ['ab']*10, {i: 'a' for i in range(20)})
+    for o in (acts, acts.save(tmp_path/'A', shard=3)):
+        keep = rng.random(20) < .4
+        part, same = o.select(keep), o.select(np.flatnonzero(keep))
+        assert part.dense == dense and part.meta == same.meta
+        np.testing.assert_array_equal(part.csr().toarray(), array.astype('f4')[keep])
+        same_rows(part.rows, rows[keep])
+        assert part.token_text(np.arange(len(part))) == o.token_text(np.flatnonzero(keep)) and part.tokens == o.tokens
+        assert part.meta['selected']['n'] == keep.sum() and part.meta['selected']['of'] == 20
+        assert part.meta['selected'] != o.select(~keep).meta['selected']
+        assert len(o.select([])) == 0 and o.select(np.zeros(20, bool)).csr().shape == (0, 6)
+        for bad in ([3, 2], [1, 1], [20], [-1], [.5], keep[:5], [[1]], ['a']):
+            with pytest.raises(FeatgeomError, match='rise'): o.select(bad)
+    again = part.save(tmp_path/'part')
+    assert again.meta['selected'] == part.meta['selected'] and 'selected of 20' in repr(again)
+
+
+def test_saving_a_store_again_cuts_other_shards_and_keeps_provenance(tmp_path):
+    acts = random_acts()
+    acts.meta['site'] = 'blocks.3'
+    one = acts.save(tmp_path/'one', shard=7)
+    two = one.save(tmp_path/'two', shard=64)
+    assert files(two.folder) == files(acts.save(tmp_path/'direct', shard=64).folder) and two.meta['site'] == 'blocks.3'
+
+
+def test_repr_tells_the_origin():
+    acts = random_acts()
+    acts.meta.update(model='M', site='blocks.1', architecture='topk', sae_hash='abcdef0123', mask='BOS', documents=20, texts='7777aaaa99')
+    for part in ('M blocks.1', 'topk SAE abcdef01', 'masked BOS', '20 documents 7777aaaa'): assert part in repr(acts)
+
+
+# ---- stores of before, one writer, full disks -----------------------------------------------------------------------
+
+def test_a_store_of_format_1_opens_and_goes_on(tmp_path, store):
+    def old(meta): meta.update(format=1)
+    edit(store, old)
+    meta = json.loads((store.folder/'meta.json').read_text())
+    del meta['sha256']
+    (store.folder/'meta.json').write_text(json.dumps(meta))
+    np.testing.assert_array_equal(FeatureActs.open(store.folder).verify().csr().toarray(), random_acts().csr().toarray())
+    meta['format'] = 2
+    (store.folder/'meta.json').write_text(json.dumps(meta))
+    with pytest.raises(FeatgeomError, match='own hash'): FeatureActs.open(store.folder)
+    meta['format'] = 3
+    (store.folder/'meta.json').write_text(json.dumps(meta))
+    with pytest.raises(FeatgeomError, match='newer featgeom'): FeatureActs.open(store.folder)
+
+
+HOLD = """
+    import sys, time
+    from featgeom.acts import StoreWriter
+    writer = StoreWriter(sys.argv[1], json.loads(sys.argv[2]), dict(shard=64))
+    print('held', flush=True)
+    time.sleep(60)
+"""
+
+def test_one_writer_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
+    acts = random_acts()
+    request = {key: o for key, o in acts.meta.items() if key != 'n_rows'}
+    code = 'import json\n' + textwrap.dedent(HOLD)
+    child = subprocess.Popen([sys.executable, '-c', code, str(tmp_path/'A'), json.dumps(request)], stdout=subprocess.PIPE,
+                             env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])})
+    assert child.stdout.readline() == b'held\n'
+    with pytest.raises(FeatgeomError, match=f'is being written by process {child.pid}.*Wait for it'): acts.save(tmp_path/'A', shard=64)
+    child.kill()
+    child.wait()
+    assert (tmp_path/'A'/'.lock').exists()
+    acts.save(tmp_path/'A', shard=64)
+    acts.save(tmp_path/'B', shard=64)
+    assert files(tmp_path/'A') == files(tmp_path/'B') and not (tmp_path/'A'/'.lock').exists()
+
+
+def test_many_threads_on_one_folder_make_one_store(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+    acts = random_acts()
+    def save(_):
+        try: return acts.save(tmp_path/'A', shard=8)
+        except FeatgeomError as e: return str(e)
+    with ThreadPoolExecutor(8) as pool: out = list(pool.map(save, range(24)))
+    assert sum(isinstance(o, FeatureActs) for o in out) == 1
+    assert all('is being written' in o or 'which no unfinished store does' in o for o in out if isinstance(o, str))
+    assert files(tmp_path/'A') == files(acts.save(tmp_path/'B', shard=8).folder)
+
+
+def test_a_lock_is_given_back_when_the_start_fails(tmp_path):
+    (tmp_path/'notes.txt').write_text('mine')
+    for _ in range(2):
+        with pytest.raises(FeatgeomError, match='notes.txt'): random_acts().save(tmp_path)
+    assert files(tmp_path) == {'notes.txt': b'mine'}
+
+
+@pytest.mark.parametrize('after', range(1, 11, 2))
+def test_a_full_disk_loses_nothing_that_was_complete(tmp_path, monkeypatch, after):
+    import featgeom.core as core
+    acts, left, real = random_acts(), [after], os.fsync
+    def fsync(fd):
+        left[0] -= 1
+        if left[0] <= 0: raise OSError(28, 'No space left on device')
+        real(fd)
+    monkeypatch.setattr(core.os, 'fsync', fsync)
+    with pytest.raises(FeatgeomError, match='No space left on device.*the same call goes on'): acts.save(tmp_path/'A', shard=64)
+    monkeypatch.undo()
+    done = len(list((tmp_path/'A').glob('shard-*')))
+    assert done >= (after - 1)//2
+    assert files(acts.save(tmp_path/'A', shard=64).folder) == files(acts.save(tmp_path/'B', shard=64).folder)
+
 
 @pytest.fixture
-def store(tmp_path): return random_acts().save(tmp_path/'A', shard=64)
+def stranger():
+    "A folder that others may read and not write, while this process is not the administrator."
+    with TemporaryDirectory() as tmp:
+        Path(tmp).chmod(0o755)
+        yield Path(tmp)
+
+@pytest.mark.skipif(os.name == 'nt', reason='permissions of POSIX')
+def test_a_folder_that_may_only_be_read_opens_and_takes_no_store(stranger):
+    random_acts().save(stranger/'A')
+    for path in [stranger, stranger/'A']: path.chmod(0o555)
+    root = os.geteuid() == 0
+    if root: os.seteuid(65534)
+    try:
+        store = FeatureActs.open(stranger/'A').verify()
+        assert store.nnz == random_acts().nnz
+        with pytest.raises(FeatgeomError, match='No store at'): random_acts().save(stranger/'B')
+        with pytest.raises(FeatgeomError, match='cannot be written'): random_acts().save(stranger/'A')
+    finally:
+        if root: os.seteuid(0)
+        for path in [stranger, stranger/'A']: path.chmod(0o755)
 
 
-def test_every_flipped_byte_is_found_and_the_file_named(store):
+# ---- damage and strangers ------------------------------------------------------------------------------------------
+
+def test_every_flipped_byte_of_every_file_is_found_and_the_file_named(tmp_path):
+    acts = random_acts(40, 8)
+    acts = FeatureActs.from_csr(acts.csr(), acts.rows, 'é', ['one two']*4, {i: chr(97 + i) for i in range(9)})
+    store = acts.save(tmp_path/'A', shard=20)
     rng = np.random.default_rng(0)
-    for o in store.meta['shards']:
-        path = store.folder/o['file']
-        good = path.read_bytes()
-        for at in rng.integers(0, len(good), 10):
-            bad = bytearray(good)
-            bad[at] ^= 1 << int(rng.integers(8))
-            path.write_bytes(bad)
-            with pytest.raises(FeatgeomError, match=o['file']): store.verify()
+    assert len(files(store.folder)) == 5
+    for name, good in files(store.folder).items():
+        path = store.folder/name
+        for at in range(len(good)) if name == 'meta.json' else rng.integers(0, len(good), 40):
+            for value in (good[at] ^ (1 << int(rng.integers(8))), int(rng.integers(256))):
+                if value == good[at]: continue
+                path.write_bytes(good[:at] + bytes([value]) + good[at + 1:])
+                with pytest.raises(FeatgeomError, match=name): FeatureActs.open(store.folder).verify()
+                with pytest.raises(FeatgeomError, match=name): store.verify()
         path.write_bytes(good)
     assert store.verify() is store
 
@@ -140,16 +338,17 @@ def test_missing_or_cut_shard_is_named_at_opening(store):
 
 
 def edit(store, change):
+    "Change a manifest and put its own hash right: the stranger knows the format."
     meta = json.loads((store.folder/'meta.json').read_text())
     change(meta)
-    (store.folder/'meta.json').write_text(json.dumps(meta))
+    write_json(store.folder/'meta.json', sealed(meta))
 
 def put(**changes): return lambda meta: meta.update(changes)
 def put_rows(**changes): return lambda meta: meta['rows'].update(changes)
 def put_shard(**changes): return lambda meta: meta['shards'][0].update(changes)
 
 @pytest.mark.parametrize('change', [
-    put(format=2), lambda m: m.pop('format'), put(name=7), put(dtype='float64'), put(n_features=-1), put(n_features=2**40),
+    put(format=3), put(format='2'), put(format=0), put(format=True), lambda m: m.pop('format'), put(layout='coo'), put(name=7), put(dtype='float64'), put(n_features=-1), put(n_features=2**40),
     put(n_features=True), put(n_features=1.5), put(n_rows=10**9), put(n_rows='200'), put(rows=None), put_rows(kind=3),
     put_rows(columns=['doc', 'doc']), put_rows(columns=['indices']), put_rows(columns=[['doc']]),
     put_rows(columns=['__class__']), put(shards={}), put_shard(file='../../etc/passwd'),
@@ -196,7 +395,7 @@ def test_shard_whose_matrix_would_crash_compiled_code_is_refused(store):
                              (dict(indices=-outside), 'outside')]:
         keep = files(store.folder)
         damaged = rewrite(store, **tensors)
-        for use in (damaged.csr, lambda: damaged.column(0), lambda: list(damaged.blocks()), lambda: damaged.rows):
+        for use in (damaged.csr, lambda: damaged.column(0), lambda: list(damaged.blocks()), damaged.verify):
             with pytest.raises(FeatgeomError, match=message): use()
         for name, data in keep.items(): (store.folder/name).write_bytes(data)
 
@@ -235,8 +434,8 @@ def test_stopped_after_any_shard_ends_with_the_same_bytes(tmp_path):
     request = {key: o for key, o in acts.meta.items() if key != 'n_rows'}
     for stop in range(5):
         folder = tmp_path/f'stop{stop}'
-        writer = StoreWriter(folder, request)
-        for i in range(stop): writer.add(acts.csr()[64*i:64*i + 64], acts.rows[64*i:64*i + 64])
+        with StoreWriter(folder, request, dict(shard=64)) as writer:
+            for i in range(stop): writer.add(acts.csr()[64*i:64*i + 64], acts.rows[64*i:64*i + 64])
         (folder/'.shard-00009.safetensors.1.tmp').write_bytes(b'half')
         if stop > 1: (folder/f'shard-{stop - 1:05d}.safetensors').write_bytes(b'cut short by a power failure')
         acts.save(folder, shard=64)
