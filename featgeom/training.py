@@ -6,51 +6,97 @@
 __all__ = ['train_sae']
 
 # %% ../nbs/05a_training.ipynb #02271915
+from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 import numpy as np
 import torch
 
-from .core import FeatgeomError, fingerprint, generator, nearest
+from .core import FeatgeomError, check_whole, fingerprint, foreign, generator, nearest
+from .core import read_arrays, to_path, write_arrays
 from .models import batches, capture, check_context, finite, load_model
 from .sae import fvu, load_sae
 
 # %% ../nbs/05a_training.ipynb #d2eada04
-def _pool(
-    model, site, texts, context,  # what to capture
-    batch: int,  # rows of a batch
-    size: int,   # rows of the pool, at least two batches
-    seed,        # an int
-):               # yields float32 tensors (batch, d) without end
-    "Batches of activations in random order, from a pool of `size` rows; captured once where all of them fit into it."
-    rng, d, size = generator(seed), model.width(site), max(size, 2 * batch)
-    draw = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    pool, held, first = torch.empty(size, d), 0, True
-    while True:
-        for x in _rows(model, site, [texts[i] for i in rng.permutation(len(texts))], context):
-            while len(x):
-                part = x[:size - held]
-                pool[held:held + len(part)] = part
-                held, x = held + len(part), x[len(part):]
-                if held < size: continue
-                order, first = torch.randperm(size, generator=draw), False
-                sold = size // 2 // batch * batch
-                for at in range(0, sold, batch): yield pool[order[at:at + batch]]
-                held = size - sold
-                pool[:held] = pool[order[sold:]]
-        if held < batch and first:
-            raise FeatgeomError(f'{held:,} tokens of text', f'At least one batch of {batch:,}',
-                                'Give more text, or a smaller batch')
-        while first:
-            order = torch.randperm(held, generator=draw)
-            for at in range(0, held - batch + 1, batch): yield pool[order[at:at + batch]]
+class _Pool:
+    "Batches (batch, d) of activations in random order, without end, from a bounded pool; `state` says how to go on."
+    def __init__(self,
+        model, site, texts, context,  # what to capture
+        batch: int,  # rows of a batch
+        size: int,   # rows of the pool, at least two batches
+        seed,        # an int
+    ):
+        self.model, self.site, self.texts, self.context, self.batch = model, site, texts, context, batch
+        self.rng = generator(seed)
+        self.draw = torch.Generator().manual_seed(int(self.rng.integers(2**62)))
+        self.rows = torch.empty(max(size, 2 * batch), model.width(site))
+        self.rest, self.order = self.rows[:0], torch.empty(0, dtype=torch.long)
+        self.held = self.at = self.end = 0                # rows in the pool; place in `order`; where this round ends
+        self.epoch, self.groups, self.whole = 0, 0, False # place in the texts; whether the pool holds all of them
+        self.source = self._read()
 
-def _rows(model, site, texts, context):
-    "Activations of the kept tokens of texts, on the CPU in float32, as they come."
-    for _, group in batches(model, texts, context):
-        x = capture(model, group.input_ids, [site], group.attention_mask)[site]
+    def __iter__(self): return self
+
+    def __next__(self):
+        if self.at == self.end: self._turn()
+        self.at += self.batch
+        return self.rows[self.order[self.at - self.batch:self.at]]
+
+    def _turn(self):
+        "A new order: of all rows where the text fits, else of those left over and as many new ones as fit."
+        if not self.whole: self._fill(self.order[self.end:])
+        if self.held < self.batch:
+            raise FeatgeomError(f'{self.held:,} tokens of text', f'At least one batch of {self.batch:,}',
+                                'Give more text, or a smaller batch')
+        self.order, self.at = torch.randperm(self.held, generator=self.draw), 0
+        self.end = (self.held if self.whole else self.held // 2) // self.batch * self.batch
+
+    def _fill(self, left):
+        "Keep the rows `left`, and read until the pool is full or has all of the text."
+        self.held = len(left)
+        self.rows[:self.held] = self.rows[left]
+        full_once = len(left) > 0
+        while self.held < len(self.rows) and not self.whole:
+            if not len(self.rest): self.rest = next(self.source)
+            if self.rest is None: self.rest, self.whole = self.rows[:0], not full_once
+            part = self.rest[:len(self.rows) - self.held]
+            self.rows[self.held:self.held + len(part)] = part
+            self.held, self.rest = self.held + len(part), self.rest[len(part):]
+
+    def _read(self, skip=0):
+        "Activations of kept tokens, a group of windows at a time, without the first `skip` groups; None ends an epoch."
+        while True:
+            order = self.rng.permutation(len(self.texts))
+            groups = enumerate(batches(self.model, [self.texts[i] for i in order], self.context))
+            for i, (_, group) in groups:
+                if i < skip: continue
+                self.groups = i + 1
+                yield self._capture(group)
+            self.epoch, self.groups, skip = self.epoch + 1, 0, 0
+            yield None
+
+    def _capture(self, group):
+        "Activations of the kept tokens of a batch of windows, on the CPU in float32."
+        x = capture(self.model, group.input_ids, [self.site], group.attention_mask)[self.site]
         x = x[torch.from_numpy(group.keep).to(x.device)]
-        yield finite(x, f'activations at {site} of {model.name}').float().cpu()
+        return finite(x, f'activations at {self.site} of {self.model.name}').float().cpu()
+
+    def state(self):
+        "What it takes to go on: (arrays, what JSON can hold)."
+        arrays = dict(rows=self.rows[:self.held], rest=self.rest, order=self.order, draw=self.draw.get_state())
+        return arrays, {name: getattr(self, name) for name in _PLACE}
+
+    def go_on(self, arrays, meta):
+        "Take over the state of another pool that was made alike."
+        for name in _PLACE: setattr(self, name, meta[name])
+        self.rows[:self.held] = arrays['rows']
+        self.rest, self.order = arrays['rest'], arrays['order']
+        self.draw.set_state(arrays['draw'])
+        for _ in range(self.epoch): self.rng.permutation(len(self.texts))
+        self.source = self._read(self.groups)
+
+_PLACE = ('held', 'at', 'end', 'epoch', 'groups', 'whole')
 
 # %% ../nbs/05a_training.ipynb #c278ef05
 _TRAINERS = dict(topk='TopK', batchtopk='BatchTopK', jumprelu='JumpReLU', standard='Standard', gated='Gated')
@@ -71,7 +117,7 @@ def _training_sae(architecture, d, f, k, penalty, steps, metadata):
     for key, value in metadata.items(): setattr(cfg.metadata, key, value)
     return getattr(saes, f'{_TRAINERS[architecture]}TrainingSAE')(cfg)
 
-def _trainer(sae, stream, batch, steps, lr, scale, device):
+def _trainer(sae, stream, batch, steps, lr, device):
     "A sae-lens trainer for one SAE, to be stepped from outside."
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
@@ -80,9 +126,104 @@ def _trainer(sae, stream, batch, steps, lr, scale, device):
         total_training_samples=steps * batch, train_batch_size_samples=batch, device=str(device), lr=lr, lr_end=lr / 10,
         lr_warm_up_steps=min(100, steps // 10), lr_decay_steps=steps // 5,
         dead_feature_window=max(20, min(1000, steps // 20)), feature_sampling_window=max(1, steps // 10))
-    trainer = SAETrainer(cfg, sae.to(device), stream)
+    return SAETrainer(cfg, sae.to(device), stream)
+
+def _begin(trainer, x):
+    "Fit a new trainer to the first batch of activations (batch, d): their scale, and their mean as the decoder's bias."
+    scale = x.shape[1]**.5 / float(x.norm(dim=1).mean())
     trainer.activation_scaler.scaling_factor = scale
-    return trainer
+    trainer.sae.b_dec.data = (x.mean(0) * scale).to(trainer.cfg.device)
+
+# %% ../nbs/05a_training.ipynb #1cd09311
+_COUNTS = ('n_training_steps', 'n_training_samples', 'n_frac_active_samples')
+_TRACES = ('act_freq_scores', 'n_forward_passes_since_fired')
+
+def _trainer_state(trainer):
+    "What a trainer needs to go on: (tensors, what JSON can hold)."
+    arrays = {f'sae.{name}': o for name, o in trainer.sae.state_dict().items()}
+    arrays.update({name: getattr(trainer, name) for name in _TRACES})
+    for i, moments in trainer.optimizer.state_dict()['state'].items():
+        arrays.update({f'adam.{i}.{name}': o for name, o in moments.items()})
+    return arrays, dict(
+        counts={name: getattr(trainer, name) for name in _COUNTS}, schedule=trainer.lr_scheduler.state_dict(),
+        lr=[group['lr'] for group in trainer.optimizer.param_groups], scale=trainer.activation_scaler.scaling_factor,
+        coefficients={name: o.state_dict() for name, o in trainer.coefficient_schedulers.items()})
+
+def _trainer_go_on(trainer, arrays, meta):
+    "Put the state of another trainer that was made alike into this one; the file has no arrays of 0 dimensions."
+    own, params = trainer.sae.state_dict(), trainer.optimizer.param_groups[0]['params']
+    trainer.sae.load_state_dict({name: arrays[f'sae.{name}'].reshape(o.shape) for name, o in own.items()})
+    for name in _TRACES: setattr(trainer, name, arrays[name].to(trainer.cfg.device))
+    for name in _COUNTS: setattr(trainer, name, meta['counts'][name])
+    trainer.activation_scaler.scaling_factor = meta['scale']
+    adam = {i: dict(step=arrays[f'adam.{i}.step'].reshape(()), exp_avg=arrays[f'adam.{i}.exp_avg'].reshape(o.shape),
+                    exp_avg_sq=arrays[f'adam.{i}.exp_avg_sq'].reshape(o.shape)) for i, o in enumerate(params)}
+    trainer.lr_scheduler.load_state_dict(meta['schedule'])
+    groups = [dict(group, lr=lr) for group, lr in zip(trainer.optimizer.state_dict()['param_groups'], meta['lr'])]
+    trainer.optimizer.load_state_dict(dict(state=adam, param_groups=groups))
+    for name, o in trainer.coefficient_schedulers.items(): o.load_state_dict(meta['coefficients'][name])
+
+# %% ../nbs/05a_training.ipynb #15f27be2
+class _Checkpoint:
+    "The newest state of one training, in one file of a folder that one process holds; of no folder, nothing at all."
+    def __init__(self,
+        folder,         # where to, or None
+        request: dict,  # what decides the result
+    ):
+        self.folder, self.request, self.step = folder if folder is None else to_path(folder), request, 0
+        if folder is None: return
+        with foreign(f'No checkpoint at {folder}', 'A folder to write in', 'Pass another one'):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.lock = self.folder / 'checkpoint.safetensors', FileLock(self.folder / '.checkpoint.lock')
+
+    def __enter__(self):
+        if self.folder is None: return self
+        try: self.lock.acquire(timeout=0)
+        except Timeout:
+            raise FeatgeomError(f'Another process trains with checkpoint={str(self.folder)!r}', 'One at a time',
+                                'Wait for it, or pass another folder') from None
+        for path in self.folder.glob(f'.{self.path.name}.*.tmp'): path.unlink(missing_ok=True)   # of a killed writer
+        return self
+
+    def __exit__(self, *_):
+        if self.folder is not None: self.lock.release()
+
+    def load(self, pool, trainers):
+        "Put pool, trainers and torch's generator where they were; the number of steps done, 0 where nothing is kept."
+        if self.folder is None or not self.path.exists(): return 0
+        arrays, meta = read_arrays(self.path, 'checkpoint')
+        found, asked = meta['request'], self.request
+        differ = [f'{o}: {found.get(o)} there, {asked.get(o)} asked for' for o in {**found, **asked}
+                  if found.get(o) != asked.get(o)]
+        if differ:
+            raise FeatgeomError(f'{self.path} is of another training ({"; ".join(differ)})',
+                                'The same one, or another folder', 'Pass another checkpoint=, or the settings it had')
+        part = lambda of: {o.split('/', 1)[1]: torch.from_numpy(x) for o, x in arrays.items() if o.startswith(f'{of}/')}
+        pool.go_on(part('pool'), meta['pool'])
+        for i, trainer in enumerate(trainers): _trainer_go_on(trainer, part(i), meta['trainers'][i])
+        torch.default_generator.set_state(torch.from_numpy(arrays['generator']))
+        self.step = meta['step']
+        return self.step
+
+    def save(self, step, pool, trainers):
+        "Replace the file by the state after `step` steps."
+        if self.folder is None: return
+        states = [('pool', *pool.state()), *((i, *_trainer_state(o)) for i, o in enumerate(trainers))]
+        arrays = {f'{of}/{name}': o.detach().cpu().numpy() for of, part, _ in states for name, o in part.items()}
+        arrays['generator'] = torch.default_generator.get_state().numpy()
+        place, *counts = (meta for *_, meta in states)
+        meta = dict(request=self.request, step=step, pool=place, trainers=counts)
+        write_arrays(self.path, 'checkpoint', arrays, meta)
+        self.step = step
+
+    def safe(self):
+        "What is not lost when the training is stopped now, as a sentence."
+        if self.folder is None: return 'without checkpoint= nothing is kept'
+        return f'{self.step:,} steps are safe in {self.path}, and the same call goes on from there'
+
+    def remove(self):
+        "Training has ended, and what it made is where it belongs."
+        if self.folder is not None: self.path.unlink(missing_ok=True)
 
 # %% ../nbs/05a_training.ipynb #5d7a20ff
 def train_sae(
@@ -101,37 +242,50 @@ def train_sae(
     lr: float=None,           # learning rate; None: 2e-4 / sqrt(f / 2^14)
     penalty: float=None,      # on activity, for jumprelu, standard and gated; None: a default
     memory: int=2**28,        # bytes of activations held at a time
+    checkpoint=None,          # folder of a checkpoint, from which the same call goes on; None: none is kept
+    every: int=500,           # steps from one checkpoint to the next
 ):                            # an SAE, or a list of them for a list of widths
     """Train SAEs with sae-lens's trainers on one shuffled stream of activations.
 
     The same seed gives the same SAE, alone or among others; global random state is left alone. Learning rate as in
-    Gao et al. 2024 (arXiv:2406.04093), falling in the last fifth. Raises `FeatgeomError` for unknown architectures
-    and sites, texts shorter than a batch, NaN or Inf."""
+    Gao et al. 2024 (arXiv:2406.04093), falling in the last fifth. A killed run with `checkpoint` loses at most `every`
+    steps and ends with the bytes of one that was not; the checkpoint (SAEs, twice that for the optimizer, and up to
+    `memory` of activations) goes when the SAEs are saved. Raises `FeatgeomError` for unknown architectures and sites,
+    texts shorter than a batch, NaN or Inf, and a checkpoint of another training or in use."""
     from tqdm.auto import tqdm
     model, single = load_model(model), isinstance(width, (int, np.integer))
     site, context, texts = model.site(site), check_context(model, context), list(texts)
     widths, steps = _check_training(architecture, width, k, tokens, batch)
     metadata = dict(model_name=model.name, hook_name=site, context_size=context, prepend_bos=bool(model.prefix),
                     training_tokens=steps * batch, seed=seed, dataset_fingerprint=fingerprint(*texts))
-    stream = _pool(model, site, texts, context, batch, memory // (4 * model.width(site)), seed)
-    now, trainers = next(stream), []
-    scale = model.width(site)**.5 / float(now.norm(dim=1).mean())
-    with torch.random.fork_rng(devices=[]):
+    request = None if checkpoint is None else dict(
+        metadata, model_hash=model.hash, architecture=architecture, widths=[int(f) for f in widths], k=k, batch=batch,
+        lr=lr, penalty=penalty, memory=memory, torch=torch.__version__, sae_lens=version('sae-lens'))
+    stream = _Pool(model, site, texts, context, batch, memory // (4 * model.width(site)), seed)
+    trainers, every = [], check_whole('every', every)
+    with torch.random.fork_rng(devices=[]), _Checkpoint(checkpoint, request) as kept:
         for f in widths:
             torch.default_generator.manual_seed(seed)
             sae = _training_sae(architecture, model.width(site), int(f), k, penalty, steps, metadata)
-            sae.b_dec.data = now.mean(0) * scale
-            trainers.append(_trainer(sae, stream, batch, steps, lr, scale, model.device))
-        bar = tqdm(total=steps * batch, desc=f'{architecture} SAE', unit='tok', unit_scale=True, disable=not progress)
-        with bar:
-            for step in range(steps):
-                if step: now = next(stream)
-                done = [_step(trainer, now) for trainer in trainers]
-                if progress and step % 50 == 49: bar.set_postfix_str(' | '.join(map(_shown, done)), refresh=False)
+            trainers.append(_trainer(sae, stream, batch, steps, lr, model.device))
+        done = kept.load(stream, trainers)
+        bar = tqdm(total=steps * batch, desc=f'{architecture} SAE', unit='tok', unit_scale=True, disable=not progress,
+                   initial=done * batch)
+        try:
+            for step in range(done, steps):
+                now = next(stream)
+                if step == 0:
+                    for trainer in trainers: _begin(trainer, now)
+                shown = [_step(trainer, now) for trainer in trainers]
+                if progress and step % 50 == 49: bar.set_postfix_str(' | '.join(map(_shown, shown)), refresh=False)
                 bar.update(batch)
-    saes = [_finish(trainer, scale) for trainer in trainers]
-    if out is not None:
-        for sae in saes: sae.save(out if single else Path(out) / sae.name)
+                if (step + 1) % every == 0 and step + 1 < steps: kept.save(step + 1, stream, trainers)
+        except KeyboardInterrupt: raise KeyboardInterrupt(f'Training was stopped; {kept.safe()}') from None
+        finally: bar.close()
+        saes = [_finish(trainer) for trainer in trainers]
+        if out is not None:
+            for sae in saes: sae.save(out if single else Path(out) / sae.name)
+        kept.remove()
     return saes[0] if single else saes
 
 # %% ../nbs/05a_training.ipynb #f9e0d3cb
@@ -164,9 +318,9 @@ def _shown(step):
     error = fvu(step.sae_in.detach(), step.sae_out.detach())
     return f'{codes.shape[1]}: FVU {error:.3f}, L0 {float((codes != 0).sum() / len(codes)):.1f}'
 
-def _finish(trainer, scale):
+def _finish(trainer):
     "The trained SAE, with the scale of its inputs folded into its weights."
-    trainer.sae.fold_activation_norm_scaling_factor(scale)
+    trainer.sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
     trainer.set_final_sae_metadata()
     sae = load_sae(trainer.sae)
     sae.name = f'sae-{sae.d_sae}'

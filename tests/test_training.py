@@ -1,6 +1,11 @@
 "Training SAEs: reproducible, fair to the text, and saved for sae-lens."
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -34,7 +39,7 @@ def test_every_architecture_trains_and_is_saved_for_sae_lens(lm, tmp_path, archi
 
 
 def test_training_explains_more_than_no_training(lm):
-    x = next(T._pool(lm, SITE, TEXTS, None, 512, 1024, 0))
+    x = next(T._Pool(lm, SITE, TEXTS, None, 512, 1024, 0))
     short, long = quick(lm, tokens=64), quick(lm, tokens=400 * 64)
     assert fvu(x, long.reconstruct(x)) < .7 * fvu(x, short.reconstruct(x)) and fvu(x, long.reconstruct(x)) < .6
 
@@ -60,7 +65,7 @@ def in_order(x): return x[np.lexsort(x.numpy().round(2).T)]
 def test_the_pool_gives_every_kept_token_once_in_an_epoch_and_no_bos(lm):
     every = every_row(lm)
     n = len(every)
-    stream = T._pool(lm, SITE, TEXTS, None, 1, n + 10, 0)
+    stream = T._Pool(lm, SITE, TEXTS, None, 1, n + 10, 0)
     epochs = [torch.cat([next(stream) for _ in range(n)]) for _ in range(2)]
     for got in epochs: torch.testing.assert_close(in_order(got), in_order(every), rtol=1e-3, atol=2e-2)
     assert not torch.equal(*epochs) and not torch.allclose(epochs[0], every, atol=.1)
@@ -69,7 +74,7 @@ def test_the_pool_gives_every_kept_token_once_in_an_epoch_and_no_bos(lm):
 def test_a_pool_smaller_than_the_text_is_bounded_and_fair(lm):
     every = every_row(lm)
     n = len(every)
-    stream = T._pool(lm, SITE, TEXTS, None, 16, 128, 0)
+    stream = T._Pool(lm, SITE, TEXTS, None, 16, 128, 0)
     got = torch.cat([next(stream) for _ in range(4 * n // 16)])
     distance = torch.cdist(got, every).min(1).values
     assert distance.max() < 1e-2                                           # each row is one of the text's
@@ -122,6 +127,99 @@ def test_nan_activations_are_an_error_and_no_sae(hf):
         with pytest.raises(FeatgeomError, match='NaN or Inf'):
             train_sae(lm, SITE, TEXTS, 32, k=4, tokens=256, batch=64, progress=False)
     finally: handle.remove()
+
+
+@pytest.fixture(scope='module')
+def killed(tmp_path_factory):
+    "How trainings ended that were killed at several moments and called again; see killed.py."
+    done = subprocess.run([sys.executable, Path(__file__).with_name('killed.py'), tmp_path_factory.mktemp('killed')],
+                          capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='kill -9 and fork are of POSIX')
+def test_a_killed_training_ends_with_the_bytes_of_one_that_was_not(killed):
+    assert len(killed) == 11 and {o['architecture'] for o in killed} == set(T._TRAINERS)
+    for o in killed:
+        assert o['ends'] == [-9] * (len(o['ends']) - 1) + [0], o
+        assert o['same'] and o['files'] == [], o
+    again = {o['moment']: o['again'] for o in killed if o['architecture'] == 'topk'}
+    assert again == dict(start=24, between=9, at_a_checkpoint=9, write=14, first_write=24, saved=4)
+    assert {o['place']['whole'] for o in killed if o['place']} == {True, False}
+
+
+@pytest.mark.parametrize('size', [40, 10**6], ids=['streamed', 'whole'])
+def test_a_pool_goes_on_from_any_place(lm, size):
+    make = lambda: T._Pool(lm, SITE, TEXTS * 9, None, 16, size, 3)
+    pool, places, seen = make(), [], []
+    for i in range(2 * len(every_row(lm)) * 9 // 16 if size > 40 else 600):
+        if i % 37 == 5:
+            arrays, place = pool.state()
+            places.append((i, {name: o.clone() for name, o in arrays.items()}, json.loads(json.dumps(place))))
+        seen.append(next(pool).clone())
+    if size == 40: assert len({(o['epoch'], o['groups']) for _, _, o in places}) > 4
+    for i, arrays, place in places:
+        again = make()
+        again.go_on(arrays, place)
+        for j in range(i, min(i + 45, len(seen))): assert torch.equal(next(again), seen[j]), (i, j, place)
+
+
+def interrupted(lm, monkeypatch, folder, step, error=KeyboardInterrupt, **kw):
+    "Stop a training with a checkpoint in its step of this number; what was said."
+    real, calls = T._step, []
+    def failing(*a):
+        calls.append(1)
+        if len(calls) == step: raise error
+        return real(*a)
+    monkeypatch.setattr(T, '_step', failing)
+    with pytest.raises(error) as said: quick(lm, checkpoint=folder, every=4, **kw)
+    monkeypatch.setattr(T, '_step', real)
+    return str(said.value)
+
+
+def test_ctrl_c_says_what_is_safe(lm, tmp_path, monkeypatch):
+    said = interrupted(lm, monkeypatch, tmp_path, 11)
+    assert '8 steps are safe' in said and str(tmp_path / 'checkpoint.safetensors') in said and 'goes on' in said
+    real, calls = T._step, []
+    monkeypatch.setattr(T, '_step', lambda *a: calls.append(1) or real(*a))
+    state = torch.random.get_rng_state()
+    assert quick(lm, checkpoint=tmp_path, every=3).hash == quick(lm).hash             # another interval is no other training
+    assert len(calls) == 12 + 20 and not (tmp_path / 'checkpoint.safetensors').exists()
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert 'nothing is kept' in interrupted(lm, monkeypatch, None, 11)
+
+
+@pytest.mark.parametrize('other', [dict(seed=1), dict(lr=2e-3), dict(tokens=21 * 64), dict(width=[32]), dict(k=5),
+                                   dict(architecture='batchtopk'), dict(context=32), dict(memory=2**14), dict(penalty=1.)],
+                         ids=lambda o: next(iter(o)))
+def test_another_training_is_refused_by_name(lm, tmp_path, monkeypatch, other):
+    interrupted(lm, monkeypatch, tmp_path, 11)
+    before = (tmp_path / 'checkpoint.safetensors').read_bytes()
+    if other == dict(width=[32]):
+        assert quick(lm, checkpoint=tmp_path, **other)[0].hash == quick(lm).hash      # one width, as a list: the same training
+        return
+    name = dict(tokens='training_tokens', context='context_size').get(*other, *other)
+    with pytest.raises(FeatgeomError, match=f'another training.*{name}'): quick(lm, checkpoint=tmp_path, **other)
+    assert (tmp_path / 'checkpoint.safetensors').read_bytes() == before
+
+
+def test_a_checkpoint_has_one_trainer_and_must_be_whole(lm, tmp_path, monkeypatch):
+    with filelock.FileLock(tmp_path / '.checkpoint.lock'):
+        with pytest.raises(FeatgeomError, match='Another process'): quick(lm, checkpoint=tmp_path)
+    interrupted(lm, monkeypatch, tmp_path, 11, OSError)
+    path = tmp_path / 'checkpoint.safetensors'
+    (tmp_path / '.checkpoint.safetensors.1.tmp').write_bytes(b'of a killed writer')
+    data = path.read_bytes()
+    path.write_bytes(data[:-9])
+    with pytest.raises(FeatgeomError, match='checkpoint.safetensors'): quick(lm, checkpoint=tmp_path)
+    path.write_bytes(data)
+    assert quick(lm, checkpoint=tmp_path).hash == quick(lm).hash
+    assert [o.name for o in tmp_path.iterdir() if o.name != '.checkpoint.lock'] == []
+    (tmp_path / 'file').write_text('')
+    for bad, says in ((dict(checkpoint=tmp_path / 'file'), 'A folder to write in'), (dict(checkpoint=''), 'path'),
+                      (dict(checkpoint=tmp_path, every=0), 'every=0')):
+        with pytest.raises(FeatgeomError, match=says): quick(lm, **bad)
 
 
 @pytest.mark.slow
