@@ -9,8 +9,9 @@ from scipy.optimize import linear_sum_assignment
 
 from featgeom.acts import FeatureActs, Rows
 from featgeom.core import FeatgeomError, generator
-from featgeom.matching import Pairs, _COLUMNS, assign, match, match_decoders, rescore, row_groups, within_groups
+from featgeom.matching import Pairs, _COLUMNS, assign, match, rescore
 from featgeom.nulls import permutation_p
+from featgeom.within import row_groups, within_groups
 
 
 def walk(rng, n, states, stay):
@@ -160,12 +161,12 @@ def test_sides_swap():                                                      # T1
 
 
 def test_result_does_not_depend_on_the_threads(monkeypatch):
-    from featgeom import matching
+    from featgeom import products
     rng = generator(7)
     x, y, rows = sparse_acts(rng, 2000, 37), sparse_acts(rng, 2000, 41), text_rows(rng, 2000)
     results = []
     for threads in (1, 3, 8):
-        monkeypatch.setattr(matching, '_threads', threads)
+        monkeypatch.setattr(products, 'THREADS', threads)
         results.append(match(store(x, rows), store(y, rows), min_fires=5))
     assert same(results[0], results[1]) and same(results[0], results[2])
 
@@ -473,13 +474,13 @@ def test_bad_stores_are_refused_with_the_reason():
     cases = [(store(x[:400], rows[np.arange(400)]), 'A has 500 rows, B has 400'),
              (changed(token_id=rows.token_id + 1), 'tokenizers'),
              (changed(doc=rows.doc//2), 'differ in doc'), (changed(pos=rows.pos + 1), 'differ in pos'),
-             (store(x), 'differ in'), (x, 'from_csr'), (store(np.zeros((500, 3)), rows), '3 are dead')]
+             (store(x), 'rows of another kind'), (x, 'from_csr'), (store(np.zeros((500, 3)), rows), '3 are dead')]
     for other, words in cases:
         with pytest.raises(FeatgeomError, match=words): match(a, other, min_fires=5)
     with pytest.raises(FeatgeomError, match='given=None'): match(store(x), store(x), min_fires=5)
     class Broken:
         shape, name, meta = x.shape, 'broken', {}
-        def csr(self): return sparse.csr_array(np.where(x == x.max(), np.nan, x))
+        def blocks(self): yield 0, sparse.csr_array(np.where(x == x.max(), np.nan, x))
     broken = Broken()
     broken.rows = rows
     with pytest.raises(FeatgeomError, match='NaN or Inf'): match(a, broken, min_fires=5)
@@ -502,57 +503,3 @@ def test_split_child_and_jaccard_of_independent():                          # KA
     u, v = rng.random(n) < .01, rng.random(n) < .02
     got = plain(store(u[:, None].astype(float)), store(v[:, None].astype(float)), metric='jaccard')
     assert got.score[0] == pytest.approx(.00671, abs=.0015)
-
-
-# decoders ------------------------------------------------------------------------------------------------------------
-
-class Space:
-    "A stand-in for FeatureSpace."
-    def __init__(self, w, **provenance):
-        import torch
-        self.sae, self.name = type('SAE', (), dict(W_dec=torch.tensor(w)))(), 'space'
-        self.provenance = lambda: dict(dict(model_hash='m', site='blocks.0.hook_resid_post', sae_hash='s'),
-                                       **provenance)
-
-
-def test_decoders_equal_the_dense_cosine_and_recover_a_permutation():
-    rng = generator(25)
-    w = rng.normal(size=(300, 40))
-    w[7] = 0
-    p = rng.permutation(300)
-    got = match_decoders(Space(w), Space(w[p]*rng.uniform(.1, 5, (300, 1)), sae_hash='t'), k=3)
-    assert np.array_equal(p[got.best().b], got.best().a) and 7 not in got.a and got.meta['a']['dead'] == 1
-    assert np.allclose(got.best().score,
-                       1) and (got.best().q < .05).all() and np.isnan(got.support).all() and np.isnan(got.within).all()
-    v = rng.normal(size=(700, 40))
-    got, full = match_decoders(w, v, k=5), (w/np.maximum(np.linalg.norm(w, axis=1, keepdims=True),
-                                                         1e-9)) @ (v/np.linalg.norm(v, axis=1, keepdims=True)).T
-    assert np.abs(got.score - full[got.a, got.b]).max() < 1e-12
-    mine = got.score[got.from_a].reshape(-1, 5)
-    assert np.allclose(mine, -np.sort(-np.delete(full, 7, 0), 1)[:, :5])
-    assert np.array_equal(got.mutual, (full.argmax(1)[got.a] == got.b) & (full.argmax(0)[got.b] == got.a))
-    assert match_decoders(w, -w, k=1, null=None).score.max() < .99          # KA-42: signed
-
-
-def test_decoder_null_is_calibrated_for_uneven_rows():
-    "Independent decoders with a strong common mean and covariance: isotropic rows would call everything a match."
-    rng, ps = generator(26), []
-    for i in range(12):
-        shape = np.diag(np.linspace(3, .2, 20)) @ rng.normal(size=(20, 20))
-        x, y = (rng.normal(size=(150, 20)) @ shape + shape[0] for _ in range(2))
-        ps.append(match_decoders(x, y, k=1, seed=i).best().p)
-    ps = np.concatenate(ps)
-    assert abs(np.mean(ps <= .05) - .05) < .03 and abs(ps.mean() - .5) < .06
-
-
-def test_decoders_of_other_sites_widths_or_broken_are_refused():
-    rng = generator(27)
-    w = rng.normal(size=(30, 8))
-    cases = [(Space(w), Space(w, site='blocks.1.hook_resid_post'), 'different site'),
-             (Space(w), Space(w, model_hash='n'), 'different model_hash'),
-             (w, w[:, :7], 'One width'), (w, np.where(w == w.max(), np.nan, w), 'NaN'),
-             (w, w[0], 'Rows of features'), (w, 0*w, 'are zero')]
-    for a, b, words in cases:
-        with pytest.raises(FeatgeomError, match=words): match_decoders(a, b)
-    with pytest.raises(FeatgeomError, match='k is'): match_decoders(w, w, k=0)
-    with pytest.raises(FeatgeomError, match='Rows have no part'): rescore(match_decoders(w, w), store(w), store(w))
