@@ -6,19 +6,18 @@
 __all__ = ['SETTINGS', 'LAYOUTS', 'SaeFile', 'read_safetensors', 'read_torch', 'read_npz', 'read_sae_lens', 'from_lens_cfg',
            'read_sparsify', 'read_dictionary', 'read_gemma_scope', 'read_folder', 'is_pickled', 'pickle_error', 'fetch']
 
-# %% ../nbs/04a_formats.ipynb #2ee2c9ac
+# %% ../nbs/04a_formats.ipynb #bbe1650f
 from dataclasses import dataclass
 from pathlib import Path
 import glob, pickletools, re, zipfile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from .core import FeatgeomError, check_whole, nearest, read_json
+from .core import FeatgeomError, check_file, check_whole, foreign, nearest, read_json, to_path
 
-# %% ../nbs/04a_formats.ipynb #1bc1b932
+# %% ../nbs/04a_formats.ipynb #c3a0ed2d
 SETTINGS = dict(k=None, apply_b_dec_to_input=True, normalize_activations='none', rescale_acts_by_decoder_norm=False,
                 reshape_activations='none', residual_threshold=1e-2, max_iterations=None,
                 stop_on_duplicate_support=True)
@@ -34,8 +33,7 @@ class SaeFile:
 
 def _table(path, what='SAE configuration'):
     "A JSON file that holds a table."
-    try: cfg = read_json(path, what)
-    except OSError as e: raise FeatgeomError(f'The {what} {path} cannot be read ({e})', 'A file', 'Copy it again') from e
+    cfg = read_json(path, what)
     if isinstance(cfg, dict): return cfg
     raise FeatgeomError(f'{path} is no table of settings', f'A JSON object, as the {what}', 'Copy it again')
 
@@ -85,17 +83,16 @@ def _transcoder(where):
     return FeatgeomError(f'{where} is a transcoder, which reads one site and writes another', 'An autoencoder',
                          'Take an SAE that reconstructs what it reads')
 
-# %% ../nbs/04a_formats.ipynb #8d9b952a
+# %% ../nbs/04a_formats.ipynb #0aa56543
 def read_safetensors(
     path,      # a safetensors file
 ) -> dict:     # {name: tensor}, mapped to the file
     "Tensors of a safetensors file, which can hold nothing else. Raises `FeatgeomError` for a damaged one."
-    try: return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, OverflowError, MemoryError, RuntimeError) as e:
-        raise FeatgeomError(f'{path} is damaged or no safetensors file ({type(e).__name__}: {str(e)[:200]})',
-                            'A whole safetensors file', 'Copy or save it again') from e
+    path = check_file(path, 'safetensors file')
+    with foreign(f'{path} is damaged or no safetensors file', 'A whole safetensors file', 'Copy or save it again'):
+        return load_file(path)
 
-# %% ../nbs/04a_formats.ipynb #13ef0109
+# %% ../nbs/04a_formats.ipynb #a6e00290
 _PLAIN = {'collections OrderedDict', 'torch._utils _rebuild_tensor_v2', 'torch._utils _rebuild_parameter'}
 _STORAGES = {f'torch {o}Storage' for o in ('Float', 'Double', 'Half', 'BFloat16', 'Int', 'Long', 'Short', 'Char',
                                            'Byte', 'Bool')}
@@ -106,37 +103,33 @@ def read_torch(
     """Tensors of a state dict, and nothing else: anything but plain tensors is refused before it is loaded.
 
     Raises `FeatgeomError` for everything that can be wrong with such a file."""
-    path = Path(path)
-    _check_torch(path)
-    try: found = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    except Exception as e:  # the unpickler raises many types; the cause stays attached
-        raise _damaged(path, f'{type(e).__name__}: {str(e)[:200]}') from e
+    path = check_file(path, 'weights')
+    with _foreign(path):
+        _check_torch(path)
+        found = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     if not isinstance(found, dict) or not all(isinstance(o, torch.Tensor) for o in found.values()):
         raise _damaged(path, 'something else than a table of tensors')
     if sum(o.numel() * o.element_size() for o in found.values()) > path.stat().st_size:
         raise _damaged(path, 'tensors larger than the file')
     return {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in found.items()}
 
+_TORCH = ('A state dict of plain tensors, written by torch.save', 'Save it again: torch.save(sae.state_dict(), path)')
+
+def _foreign(path): return foreign(f'{path} is damaged or holds more than weights', *_TORCH)
+
 def _damaged(path, why):
     "The error for a file that is not what torch.save writes for weights."
-    return FeatgeomError(f'{path} is damaged or holds more than weights ({why})',
-                         'A state dict of plain tensors, written by torch.save', 'Save it again: '
-                         'torch.save(sae.state_dict(), path)')
+    return FeatgeomError(f'{path} is damaged or holds more than weights ({why})', *_TORCH)
 
 def _check_torch(path):
     "Refuse a .pt file that is anything but a state dict of plain tensors, without running any of it."
-    try:
-        with zipfile.ZipFile(path) as file:
-            records = {o.filename.partition('/')[2]: o for o in file.infolist()}
-            if any(o.compress_type != zipfile.ZIP_STORED for o in records.values()):
-                raise _damaged(path, 'compressed records')
-            if 'data.pkl' not in records or records['data.pkl'].file_size > 2**18 or len(records) < len(file.namelist()):
-                raise _damaged(path, 'no list of weights, several, or an endless one')
-            for op, value, _ in pickletools.genops(file.read(records['data.pkl'])): _check_step(path, op.name, value)
-    except FeatgeomError: raise
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, IndexError, EOFError, RuntimeError, NotImplementedError,
-            OverflowError, MemoryError) as e:
-        raise _damaged(path, f'{type(e).__name__}: {str(e)[:200]}') from e
+    with zipfile.ZipFile(path) as file:
+        records = {o.filename.partition('/')[2]: o for o in file.infolist()}
+        if any(o.compress_type != zipfile.ZIP_STORED for o in records.values()):
+            raise _damaged(path, 'compressed records')
+        if 'data.pkl' not in records or records['data.pkl'].file_size > 2**18 or len(records) < len(file.namelist()):
+            raise _damaged(path, 'no list of weights, several, or an endless one')
+        for op, value, _ in pickletools.genops(file.read(records['data.pkl'])): _check_step(path, op.name, value)
 
 def _check_step(path, op, value):
     "Refuse a step of a pickle that names anything but what rebuilds a tensor."
@@ -144,7 +137,7 @@ def _check_step(path, op, value):
     if op in ('GLOBAL', 'STACK_GLOBAL', 'INST', 'OBJ', 'NEWOBJ', 'NEWOBJ_EX', 'PERSID', 'EXT1', 'EXT2', 'EXT4'):
         raise _damaged(path, f'it would call {str(value)[:80]}')
 
-# %% ../nbs/04a_formats.ipynb #5e0d2d6e
+# %% ../nbs/04a_formats.ipynb #9bc03580
 def read_npz(
     path,      # a file of numpy.savez
     names,     # the arrays that it may hold
@@ -153,10 +146,10 @@ def read_npz(
 
     Nothing is unpacked before each header agrees with the size of its record, and all of them together are at most 8
     times the file. Raises `FeatgeomError` otherwise."""
-    def bad(why): return FeatgeomError(f'{path} is damaged or no file of arrays ({why})',
-                                       f'An .npz of {", ".join(names)}', 'Copy it again')
-    try:
-        with zipfile.ZipFile(path) as file:
+    what, allowed, do = f'{path} is damaged or no file of arrays', f'An .npz of {", ".join(names)}', 'Copy it again'
+    def bad(why): return FeatgeomError(f'{what} ({why})', allowed, do)
+    with foreign(what, allowed, do):
+        with zipfile.ZipFile(check_file(path, 'file of arrays')) as file:
             records = {o.filename.removesuffix('.npy'): o for o in file.infolist()}
             extra = [o for o in records if o not in names]
             if extra or len(records) < len(file.infolist()): raise bad(f'it holds {_some(records)}')
@@ -171,9 +164,6 @@ def read_npz(
             for name, record in records.items():
                 with file.open(record) as member: array = np.lib.format.read_array(member, allow_pickle=False)
                 found[name] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    except FeatgeomError: raise
-    except Exception as e:  # zip, zlib and numpy raise many types; the cause stays attached
-        raise bad(f'{type(e).__name__}: {str(e)[:200]}') from e
     return found
 
 def _npy_header(member):
@@ -183,7 +173,7 @@ def _npy_header(member):
     shape, _, dtype = read(member)
     return shape, dtype, member.tell()
 
-# %% ../nbs/04a_formats.ipynb #26804797
+# %% ../nbs/04a_formats.ipynb #6f0377a1
 def read_sae_lens(
     path,         # the folder
 ) -> SaeFile:
@@ -217,10 +207,8 @@ def _new_cfg(cfg, path):
     if made_by.isdigit() and int(made_by) >= 6: return cfg
     if 'transcoder' in str(cfg.get('architecture')): raise _transcoder(f'SAE {path}')
     from sae_lens.loading.pretrained_sae_loaders import handle_config_defaulting
-    try: return handle_config_defaulting(cfg)
-    except Exception as e:  # it trusts what it reads, and fails in many ways on what is no configuration
-        raise FeatgeomError(f'{path}/cfg.json is no configuration of sae-lens ({type(e).__name__}: {str(e)[:200]})',
-                            'The cfg.json of a sae-lens SAE', 'Copy it again') from e
+    with foreign(f'{path}/cfg.json is no configuration of sae-lens', 'The cfg.json of a sae-lens SAE', 'Copy it again'):
+        return handle_config_defaulting(cfg)
 
 def from_lens_cfg(
     cfg: dict,      # a configuration of sae-lens, in the form of version 6
@@ -275,7 +263,7 @@ def read_sparsify(
                       context_size=_said(run, 'ctx_len', int))
     return SaeFile(weights, architecture, dict(k=_whole(cfg, 'k', 32, where)), metadata, path.name)
 
-# %% ../nbs/04a_formats.ipynb #1e1adfe5
+# %% ../nbs/04a_formats.ipynb #253679b8
 _LINEAR = dict(W_enc='encoder.weight', b_enc='encoder.bias', W_dec='decoder.weight')
 _PLAINLY = {key: key for key in ('W_enc', 'b_enc', 'W_dec', 'b_dec', 'threshold')}
 _DICTIONARIES = {  # class: (architecture, our names of its weights, what else it stores)
@@ -325,8 +313,7 @@ def _dictionary_class(trainer, stored, where):
     "The class that a configuration names; where it names none, the only one whose weights these are."
     kind = trainer.get('dict_class')
     if kind is None:
-        fits = [o for o, (_, names, aside) in _DICTIONARIES.items()
-                if set(names.values()) <= set(stored) <= set(names.values()) | set(aside)]
+        fits = [o for o, (_, names, aside) in _DICTIONARIES.items() if set(stored) == {*names.values(), *aside}]
         if len(fits) == 1: return fits[0]
     if isinstance(kind, str) and kind in _DICTIONARIES: return kind
     why = f', which {_NO_DICTIONARIES[kind]}' if isinstance(kind, str) and kind in _NO_DICTIONARIES else ''
@@ -363,7 +350,7 @@ def _dictionary_site(trainer, buffer):
     elif io == 'in': kind = None                 # what goes into an MLP or attention is normalised: no site here
     return kind and f'blocks.{layer}.{kind}'
 
-# %% ../nbs/04a_formats.ipynb #3ef21fdc
+# %% ../nbs/04a_formats.ipynb #11d1c81a
 def read_gemma_scope(
     path,         # the folder
 ) -> SaeFile:
@@ -380,7 +367,10 @@ def read_gemma_scope(
     if 'embedding' in path.parts:                # trained on embeddings times sqrt(d), as Gemma scales them
         d = weights['b_dec'].numel()
         weights = {**weights, 'W_enc': weights['W_enc'].float() / d**.5, 'W_dec': weights['W_dec'].float() * d**.5}
-    return SaeFile(weights, 'jumprelu', dict(apply_b_dec_to_input=False), _gemma_metadata(path), path.name)
+    metadata = _gemma_metadata(path)
+    heads = 'hook_z' if metadata.get('hook_name', '').endswith('hook_z') else 'none'
+    settings = dict(apply_b_dec_to_input=False, reshape_activations=heads)
+    return SaeFile(weights, 'jumprelu', settings, metadata, path.name)
 
 def _gemma_metadata(path):
     "Model and site from the published path."
@@ -396,7 +386,7 @@ def _gemma_metadata(path):
     hook = f'blocks.{int(layer[1])}.{site}' if layer and site and 'embedding' not in path.parts else None
     return _known(model_name=model, hook_name=hook, prepend_bos=True)
 
-# %% ../nbs/04a_formats.ipynb #6c46c7c8
+# %% ../nbs/04a_formats.ipynb #4f6f019b
 LAYOUTS = {  # file of weights: (library, its other file, reader)
     'sae_weights.safetensors': ('sae-lens', 'cfg.json', read_sae_lens),
     'sae.safetensors': ('sparsify', 'cfg.json', read_sparsify),
@@ -409,7 +399,7 @@ def read_folder(
     path,         # a folder that holds one SAE, or the file of its weights
 ) -> SaeFile:
     "An SAE from a folder of any of the `LAYOUTS`. Raises `FeatgeomError` saying what was found and what is allowed."
-    path = Path(path).absolute()
+    path = to_path(path).absolute()
     if path.is_file(): path = path.parent
     names = _listed(path)
     weights = next((o for o in LAYOUTS if o in names), None)
@@ -426,9 +416,9 @@ def read_folder(
     return read(path)
 
 def _listed(folder):
-    "Names in a folder; none where it is no folder, or must not be read."
-    try: return {o.name for o in folder.iterdir()} if folder.is_dir() else set()
-    except OSError as e: raise FeatgeomError(f'{folder} cannot be read ({e})', _allowed(), 'Check its rights') from e
+    "Names in a folder; none where it is no folder."
+    with foreign(f'{folder} cannot be read', _allowed(), 'Check its rights'):
+        return {o.name for o in folder.iterdir()} if folder.is_dir() else set()
 
 def _allowed():
     "The layouts, for an error."
@@ -445,7 +435,7 @@ def pickle_error(path):
                          f'safetensors, or {_allowed()[0].lower()}{_allowed()[1:]}',
                          'Where you trust the file: open it yourself and pass its arrays as a dict')
 
-# %% ../nbs/04a_formats.ipynb #1e786e11
+# %% ../nbs/04a_formats.ipynb #16d75808
 def fetch(
     name: str,  # "owner/repository:folder/in/it", such as "EleutherAI/sae-pythia-70m-32k:layers.3"
 ) -> Path:      # the folder in the cache
@@ -459,11 +449,9 @@ def fetch(
     above = front.rstrip('/').rpartition('/')[0]
     files = {*LAYOUTS, 'cfg.json', 'config.json', 'activation_scaler.json'}
     wanted = [f'{front}{o}' for o in sorted(files)] + [f'{above}/config.json'.lstrip('/')]
-    try: folder = Path(snapshot_download(repo, allow_patterns=wanted)) / inside
-    except Exception as e:  # unknown names and the network raise many types; the cause stays attached
-        raise FeatgeomError(f'{name} does not load ({type(e).__name__}: {str(e)[:300]})',
-                            'A repository of the Hugging Face hub, as "owner/repository:folder"',
-                            'Check the name, or the network') from e
+    with foreign(f'{name} does not load', 'A repository of the Hugging Face hub, as "owner/repository:folder"',
+                 'Check the name, or the network'):
+        folder = Path(snapshot_download(repo, allow_patterns=wanted)) / inside
     if not folder.is_dir():
         raise FeatgeomError(f'No SAE at {name}', _allowed(), 'Check the folder after the colon')
     return folder

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save as safetensors_bytes
 
-from .core import FeatgeomError, Result, check_whole, fingerprint, nearest, write_bytes, write_json
+from .core import FeatgeomError, Result, check_whole, fingerprint, foreign, nearest, to_path, write_bytes, write_json
 from .formats import LAYOUTS, SETTINGS, fetch, from_lens_cfg, is_pickled, pickle_error, read_folder, read_safetensors
 from .models import LanguageModel, batches, capture, finite, load_model
 
@@ -57,9 +57,8 @@ def _check_sae(weights, architecture, settings, name):
 
 def _tensor(value, what):
     "An array as a tensor of floating-point numbers."
-    try: value = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError) as e:
-        raise FeatgeomError(f'{what} is no array of numbers ({e})', 'A numpy array or tensor', 'Convert it') from e
+    with foreign(f'{what} is no array of numbers', 'A numpy array or tensor', 'Convert it'):
+        value = torch.as_tensor(value)
     if value.is_floating_point(): return value
     raise FeatgeomError(f'{what} holds {value.dtype}', 'Floating-point weights', 'Convert it to float32')
 
@@ -230,7 +229,7 @@ class SAE:
         """Write a sae-lens folder (cfg.json, sae_weights.safetensors), which `load_sae` reads, and sae-lens too.
 
         The two things that sae-lens does not have, groupmax and skip connections, only `load_sae` reads back."""
-        weights = {key: value.cpu().to(dtype).contiguous() for key, value in self.weights.items()}
+        weights = {key: value.to('cpu', dtype, copy=True).contiguous() for key, value in self.weights.items()}
         for key, value in weights.items(): finite(value, f'{key} of SAE {self.name} as {dtype}')
         others = {key for keys in _OWN.values() for key in keys} - set(_OWN.get(self.architecture, ()))
         settings = {key: value for key, value in self.settings.items() if key not in others}
@@ -238,11 +237,8 @@ class SAE:
                    **settings, metadata={'sae_lens_version': version('sae-lens'), **self.metadata})
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / 'cfg.json', cfg)
         write_bytes(folder / 'sae_weights.safetensors', safetensors_bytes(weights))
-        try: write_json(folder / 'cfg.json', cfg)
-        except (TypeError, ValueError) as e:
-            raise FeatgeomError(f'Metadata of SAE {self.name} that JSON cannot hold ({e})', 'Text and finite numbers',
-                                'Correct sae.metadata') from e
         return folder
 
     @property
@@ -286,9 +282,9 @@ def load_sae(
 
 def _from_name(name):
     "A folder, a file of arrays, a folder on the hub, or a release of sae-lens."
-    path = Path(name).expanduser()
-    try: is_dir, is_file = path.is_dir(), path.is_file()
-    except OSError as e: raise FeatgeomError(f'No SAE at {name[:300]} ({e})', 'A path', 'Check the path') from e
+    with foreign(f'No SAE at {name[:300]!r}', 'A path or a name', 'Check the path'):
+        path = to_path(name).expanduser()
+        is_dir, is_file = path.is_dir(), path.is_file()
     if is_dir or (is_file and path.name in LAYOUTS): return _from_file(read_folder(path))
     if is_pickled(path): raise pickle_error(path)
     if is_file: return _from_arrays(read_safetensors(path), path.stem)
@@ -298,10 +294,9 @@ def _from_name(name):
                             '"release:sae_id" of sae-lens', 'Check the path')
     if '/' in release: return _from_file(read_folder(fetch(name)), name)
     from sae_lens import SAE as LensSAE
-    try: lens = LensSAE.from_pretrained(release, sae_id)
-    except Exception as e:  # unknown names and the network raise many types; the cause stays attached
-        raise FeatgeomError(f'SAE {name[:300]} does not load ({type(e).__name__}: {str(e)[:300]})',
-                            'A release and id that sae-lens knows', 'Check the name, or the network') from e
+    with foreign(f'SAE {name[:300]} does not load', 'A release and id that sae-lens knows',
+                 'Check the name, or the network'):
+        lens = LensSAE.from_pretrained(release, sae_id)
     return _from_sae_lens(lens, name)
 
 # %% ../nbs/05_sae.ipynb #4b36f732
