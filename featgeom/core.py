@@ -30,14 +30,14 @@ class FeatgeomError(ValueError):
 
     def __str__(self): return ' '.join(part if part.endswith(('.', '?', '!')) else f'{part}.' for part in self.args)
 
-# %% ../nbs/00_core.ipynb #3e49780d
+# %% ../nbs/00_core.ipynb #f708b3e3
 @contextmanager
 def foreign(
     got: str,      # what is being read, as a sentence that can end in "(the library's words)"
     allowed: str,  # as for `FeatgeomError`
     do: str,
 ):
-    "Turn what a library raises inside a `with`, a panic of native code too, into a `FeatgeomError` with its first line."
+    "Turn what a library raises inside a `with`, panics of native code too, into a `FeatgeomError` with its first line."
     try: yield
     except FeatgeomError: raise
     except BaseException as e:
@@ -101,7 +101,7 @@ def fingerprint(
         sha.update(body)
     return sha.hexdigest()
 
-# %% ../nbs/00_core.ipynb #8b6bc064
+# %% ../nbs/00_core.ipynb #9cbf3430
 def to_path(
     path,    # str or Path
 ) -> Path:
@@ -117,11 +117,11 @@ def check_file(
     "The path of a regular file. Raises `FeatgeomError` for none, for folders, pipes, devices, and for one too large."
     path, allowed = to_path(path), 'A regular file is needed there'
     if not os.path.isfile(path):
-        there = ', which is no regular file' if os.path.lexists(path) else ''
-        raise FeatgeomError(f'No {what} at {path}{there}', allowed, 'Check the path')
+        there = 'no regular file' if os.path.lexists(path) else 'no such file'
+        raise FeatgeomError(f'No {what} at {path}: {there}', allowed, 'Check the path')
     if path.stat().st_size > most:
-        raise FeatgeomError(f'The {what} {path} of {path.stat().st_size:,} bytes', f'{allowed}, of at most {most:,} bytes',
-                            'Copy it again from its source')
+        raise FeatgeomError(f'The {what} {path} of {path.stat().st_size:,} bytes',
+                            f'{allowed}, of at most {most:,} bytes', 'Copy it again from its source')
     return path
 
 # %% ../nbs/00_core.ipynb #583f717a

@@ -16,7 +16,7 @@ import copy, hashlib, json, re
 import numpy as np
 import torch
 
-from .core import FeatgeomError, nearest
+from .core import FeatgeomError, check_file, foreign, nearest, read_json
 
 # %% ../nbs/04_models.ipynb #2cdc31c5
 SITE_NAMES = ('hook_resid_pre', 'attn.hook_z', 'hook_attn_out', 'hook_resid_mid', 'mlp.hook_post', 'hook_mlp_out',
@@ -95,9 +95,10 @@ class LanguageModel:
             raise FeatgeomError(f'{type(tokenizer).__name__} gives no character offsets',
                                 'A fast tokenizer (tokenizer.json)', 'Convert it with transformers')
         self.hf, self.tokenizer, self.name = hf, tokenizer, name
-        self.config = hf.config.get_text_config()
-        self.context = _context(self.config, tokenizer)
-        self.prefix = _prefix(tokenizer, bos)
+        with foreign(f'The tokenizer of {name} fails', 'One that cuts any text', 'Check tokenizer.json'):
+            self.config = hf.config.get_text_config()
+            self.context = _context(self.config, tokenizer)
+            self.prefix = _prefix(tokenizer, bos)
         self._hash, self._places, self._widths = None, None, {}
 
     @property
@@ -154,7 +155,7 @@ class LanguageModel:
 def _context(config, tokenizer):
     "Tokens that fit, those in front included: the smallest of what config and tokenizer say; None where neither says."
     says = [getattr(config, name, None) for name in ('max_position_embeddings', 'n_positions', 'n_ctx', 'max_seq_len')]
-    says = [o for o in says + [tokenizer.model_max_length] if isinstance(o, int) and 0 < o < 10**9]
+    says = [o for o in says + [tokenizer.model_max_length] if type(o) is int and 0 < o < 10**9]
     return min(says) if says else None
 
 def _prefix(tokenizer, bos):
@@ -236,23 +237,23 @@ def _load_tokenizer(source):
     if not isinstance(source, (str, Path)): return source
     from transformers import AutoTokenizer
     source, local = _source(source)
-    try: return AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False, local_files_only=local)
-    except Exception as e:  # the library raises many types; the cause stays attached
-        raise FeatgeomError(f'No usable tokenizer in {source} ({_first_line(e)})',
-                            'A folder or hub name with tokenizer.json',
-                            'Pass tokenizer=, or save the tokenizer beside the model') from e
+    got, allowed, do = (f'No usable tokenizer in {source}', 'A folder or hub name with tokenizer.json',
+                        'Pass tokenizer=, or save the tokenizer beside the model')
+    # without one of these files some classes make an empty vocabulary and say nothing
+    if local and not any(re.fullmatch(_VOCABULARY, o.name) for o in _plain_files(Path(source))):
+        raise FeatgeomError(got, allowed, do)
+    with foreign(got, allowed, do):
+        return AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False, local_files_only=local)
 
 def _load_weights(source, local, dtype):
     "The Hugging Face model of a folder or hub name, complete and finite, or an error."
     from transformers import AutoModelForCausalLM
     if local: _check_folder(Path(source))
-    try:
+    with foreign(f'Model {source} does not load', 'A causal language model with safetensors weights',
+                 'Check the folder or hub name'):
         hf, info = AutoModelForCausalLM.from_pretrained(
             source, dtype=torch.float32 if dtype is None else dtype, use_safetensors=True, trust_remote_code=False,
             local_files_only=local, output_loading_info=True)
-    except Exception as e:
-        raise FeatgeomError(f'Model {source} does not load ({_first_line(e)})',
-                            'A causal language model with safetensors weights', 'Check the folder or hub name') from e
     gaps = [str(o) for key in ('missing_keys', 'mismatched_keys', 'error_msgs') for o in info.get(key) or ()]
     if gaps:
         some = ', '.join(gaps[:3]) + ' ...' * (len(gaps) > 3)
@@ -260,20 +261,55 @@ def _load_weights(source, local, dtype):
                             'One tensor of the right shape for every parameter',
                             'Save the model again with save_pretrained')
     _check_weights(hf, source)
+    # shapes and weights can agree while the numbers beside them, such as the heads, make no model
+    with torch.no_grad(), foreign(f'Model {source} does not run', 'A config.json that belongs to these weights',
+                                  'Copy the whole folder again'):
+        hf(input_ids=torch.zeros(1, 2, dtype=torch.long, device=hf.device), use_cache=False)
     return hf
 
+_VOCABULARY = r'tokenizer\.json|tekken\.json|vocab\.(json|txt)|.*\.(model|tiktoken|spm)'
+
+def _plain_files(folder):
+    "The files of a folder. Refuses pipes and devices, which a library would read for ever, and huge JSON."
+    for path in folder.iterdir():
+        if path.is_dir() or not path.exists(): continue
+        yield check_file(path, most=2**28 if path.suffix == '.json' else 2**62)
+
 def _check_folder(folder):
-    "Refuse a model folder without config or without safetensors weights, with the reason."
-    names = {o.name for o in folder.iterdir()}
+    "Refuse a model folder without config or safetensors weights, or that is read from elsewhere, with the reason."
+    names = {o.name for o in _plain_files(folder)}
     if 'config.json' not in names:
         raise FeatgeomError(f'{folder} has no config.json', 'A Hugging Face model folder',
                             'Save the model there with save_pretrained')
-    if any(o.endswith(('.safetensors', '.safetensors.index.json')) for o in names): return
+    if 'adapter_config.json' in names:
+        raise FeatgeomError(f'{folder} holds an adapter, whose model lies elsewhere', 'A whole model',
+                            'Merge the adapter into the model and save that')
     pickled = sorted(o for o in names if o.endswith(('.bin', '.pt', '.pth', '.ckpt', '.pkl')))
-    if pickled:
+    if not any(o.endswith(('.safetensors', '.safetensors.index.json')) for o in names):
+        if not pickled:
+            raise FeatgeomError(f'{folder} has no weights', 'model.safetensors beside config.json',
+                                'Copy the whole folder')
         raise FeatgeomError(f'{folder} has only pickled weights ({pickled[0]}), and loading a pickle can run any code',
                             'Weights as safetensors', 'Where you trust the file: load and save_pretrained it elsewhere')
-    raise FeatgeomError(f'{folder} has no weights', 'model.safetensors beside config.json', 'Copy the whole folder')
+    for index in sorted(o for o in names if o.endswith('.safetensors.index.json')):
+        listed = read_json(folder / index, 'list of weights')
+        parts = listed.get('weight_map') if isinstance(listed, dict) else None
+        if not isinstance(parts, dict) or not {str(o) for o in parts.values()} <= names:
+            raise FeatgeomError(f'{folder / index} does not list weights of its own folder',
+                                'File names beside it, one for every parameter', 'Copy the whole folder')
+    _check_counts(read_json(folder / 'config.json', 'configuration'), folder)
+
+def _check_counts(config, where):
+    "Refuse more layers or labels than any model has: the library makes them one by one before it reads a weight."
+    todo = [config]
+    while todo:
+        node = todo.pop()
+        for key, value in node.items() if isinstance(node, dict) else ():
+            todo.append(value)
+            most = 1000 if re.search('layers?$', key) else 100_000 if key == 'num_labels' else None
+            if most and isinstance(value, (int, float)) and value > most:
+                raise FeatgeomError(f'{where}/config.json with {key}={value!r:.40}', f'At most {most:,}',
+                                    'Copy it again from its source')
 
 def _check_weights(hf, name):
     "Refuse NaN and Inf in the weights, naming the first parameter that has one."
@@ -289,11 +325,6 @@ def finite(
     bad = int((~torch.isfinite(x)).sum())
     raise FeatgeomError(f'{bad:,} of {x.numel():,} values are NaN or Inf in {what}', 'Finite numbers',
                         'Check the weights; in float16, load the model with dtype=torch.float32')
-
-def _first_line(e):
-    "What an exception says, short enough for a message."
-    text = str(e).strip().split('\n')[0]
-    return f'{type(e).__name__}: {text[:200]}'
 
 # %% ../nbs/04_models.ipynb #75025c4e
 class _Done(Exception):
@@ -389,12 +420,14 @@ def check_context(
 def _windows(model, texts, context, chunk=64):
     "The windows, tokenized `chunk` documents at a time."
     tok, prefix = model.tokenizer, np.array(model.prefix, np.int32)
-    special = np.array(sorted(_special_ids(tok)), np.int32)
+    special = np.array(sorted(_special_ids(tok)), np.int64)
     room, doc, some = context - len(prefix), 0, False
     while docs := list(islice(texts, chunk)):
         for i, text in enumerate(docs): _check_text(text, doc + i)
-        enc = tok(docs, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False,
-                  truncation=False, padding=False, verbose=False)
+        with foreign(f'The tokenizer of {model.name} fails on documents {doc} to {doc + len(docs) - 1}',
+                     'One that cuts any text', 'Check tokenizer.json'):
+            enc = tok(docs, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False,
+                      truncation=False, padding=False, verbose=False)
         for ids, spans in zip(enc.input_ids, enc.offset_mapping):
             ids, spans = np.array(ids, np.int32), np.array(spans, np.int32).reshape(-1, 2)
             keep = ~np.isin(ids, special)
