@@ -190,6 +190,24 @@ def test_ctrl_c_says_what_is_safe(lm, tmp_path, monkeypatch):
     assert 'nothing is kept' in interrupted(lm, monkeypatch, None, 11)
 
 
+@pytest.mark.parametrize('architecture', ['topk', 'jumprelu'])
+def test_all_of_the_state_comes_back(lm, tmp_path, monkeypatch, architecture):
+    interrupted(lm, monkeypatch, tmp_path, 12, architecture=architecture, tokens=100 * 64, width=512)
+    arrays, meta = T.read_arrays(tmp_path / 'checkpoint.safetensors', 'checkpoint')
+    real, found = T._Checkpoint.load, []
+    def load(self, pool, trainers):
+        done = real(self, pool, trainers)
+        self.save(done, pool, trainers)                   # what came back, written again, is the same file
+        found.append(self.path.read_bytes())
+        return done
+    before = (tmp_path / 'checkpoint.safetensors').read_bytes()
+    monkeypatch.setattr(T._Checkpoint, 'load', load)
+    quick(lm, checkpoint=tmp_path, architecture=architecture, tokens=100 * 64, width=512)
+    assert found == [before] and meta['step'] == 8
+    assert arrays['0/n_forward_passes_since_fired'].max() > 0 and arrays['0/act_freq_scores'].max() > 0
+    assert meta['trainers'][0]['counts'] == dict(n_training_steps=8, n_training_samples=8 * 64, n_frac_active_samples=8 * 64)
+
+
 @pytest.mark.parametrize('other', [dict(seed=1), dict(lr=2e-3), dict(tokens=21 * 64), dict(width=[32]), dict(k=5),
                                    dict(architecture='batchtopk'), dict(context=32), dict(memory=2**14), dict(penalty=1.)],
                          ids=lambda o: next(iter(o)))
