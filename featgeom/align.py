@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['common_spans', 'Coverage', 'Alignment', 'align_spans', 'Pieces', 'split_alike']
 
-# %% ../nbs/07_align.ipynb #77269469
+# %% ../nbs/07_align.ipynb #51998931
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ import numpy as np
 
 from .core import FeatgeomError, Result, fingerprint, nearest
 from .models import check_context
-from .acts import FeatureActs, Rows, StoreWriter, as_csr, same_request, shard_rows
+from .shards import FORMAT, Rows, as_csr, canonical, same_request, shard_rows
+from .acts import FeatureActs, StoreWriter
 
 _pandas = lazy.load('pandas')
 
@@ -153,7 +154,7 @@ def _check_offsets(name, start, end, size):
                             'Offsets inside the text, that end where they start or later',
                             'Were these offsets made from these texts?')
 
-# %% ../nbs/07_align.ipynb #cc19c426
+# %% ../nbs/07_align.ipynb #ea2eeeef
 @njit(cache=True, nogil=True)
 def _pool_sparse(indptr, indices, values, first, last, f, out_ptr, out_i, out_v):
     "Rows first[s]:last[s] of a CSR matrix pooled to row s: of each feature the value farthest from 0, ties positive."
@@ -202,7 +203,7 @@ def _pooled(
     skip=0,  # pieces that are not needed, since a store has them
 ) -> Iterator[tuple]:   # (spans lo and hi, csr_array or ndarray (hi - lo, f), or None where skipped)
     "Pool a store over spans block by block; a span over the end of a block waits for the next."
-    step, done, piece, kept, kept_at = shard_rows(2**16, acts.n_features), 0, 0, None, 0
+    step, done, piece, kept, kept_at = shard_rows(2**16, acts.n_features, acts.dense), 0, 0, None, 0
     for row, block in acts.blocks():
         end = row + block.shape[0]
         if kept is not None:
@@ -299,7 +300,7 @@ def _share(n, of):
     x = n/of if of else 0.
     return f'{x:.0%}' if x in (0, 1) or .01 <= x <= .99 else f'{x:.3%}'
 
-# %% ../nbs/07_align.ipynb #db9e898e
+# %% ../nbs/07_align.ipynb #cac08457
 _POOLS = ('max', 'last', 'single')
 _COLUMNS = ('doc', 'pos', 'token_id', 'start', 'end')
 
@@ -334,7 +335,8 @@ def align_spans(
     out = []
     for i, acts in enumerate((acts_a, acts_b)):
         partner = {key: o for key, o in _described((acts_a, acts_b)[1 - i]).items() if key not in ('model', 'sae')}
-        meta = {**_described(acts), 'rows': dict(kind='span', columns=list(_COLUMNS)),
+        meta = {**_described(acts), 'format': FORMAT, 'rows': dict(kind='span', columns=list(_COLUMNS)),
+                'documents': len(texts), 'texts': fingerprint(*texts),
                 'aligned': dict(about, source=sources[i], partner_source=sources[1 - i], partner=partner)}
         last = spans[:, 2*i + 1]
         first = last - 1 if pool == 'last' else spans[:, 2*i]
@@ -344,7 +346,7 @@ def align_spans(
 
 def _described(acts):
     "The part of a store's manifest that tells its origin."
-    return {key: o for key, o in acts.meta.items() if key not in ('shards', 'files', 'n_rows')}
+    return {key: o for key, o in acts.meta.items() if key not in ('shards', 'files', 'n_rows', 'sha256')}
 
 def _source(acts):
     "A hash of the content of a store: of its manifest, which holds the hashes of its files, or of its numbers."
@@ -357,19 +359,18 @@ def _make(acts, meta, first, last, rows, texts, vocab, folder):
     "Pool one store over spans: in memory, or as a store that is opened if it is there and gone on with if it is begun."
     if folder is None:
         parts = [o for *_, o in _pooled(acts, first, last)]
-        about = rows, acts.name, texts, vocab
-        if getattr(acts, 'dense', False): out = FeatureActs.from_dense(np.concatenate(parts), *about)
-        else: out = FeatureActs.from_csr(sparse.vstack(parts, format='csr'), *about)
-        out.meta.update({key: o for key, o in meta.items() if key not in out.meta})
-        return out
+        if acts.dense: matrix = np.concatenate(parts)
+        else: matrix = canonical(sparse.vstack(parts, format='csr'))
+        meta = {**meta, 'n_rows': len(rows), 'dtype': 'float32'}
+        return FeatureActs(meta, matrix=matrix, rows=rows, texts=texts, tokens=vocab)
     if (folder/'meta.json').is_file():
         out = FeatureActs.open(folder)
         same_request(folder, {key: out.meta.get(key) for key in meta}, meta)
         return out
-    writer = StoreWriter(folder, meta)
-    for lo, hi, block in _pooled(acts, first, last, writer.done):
-        if block is not None: writer.add(block, rows[lo:hi])
-    return writer.finish(texts, vocab)
+    with StoreWriter(folder, meta) as writer:
+        for lo, hi, block in _pooled(acts, first, last, writer.done):
+            if block is not None: writer.add(block, rows[lo:hi])
+        return writer.finish(texts, vocab)
 
 class _Tokens:
     "The tokens of one store by document, checked."
@@ -539,9 +540,9 @@ def _covered(start, end, visible):
     edge = np.bincount(start, minlength=len(visible) + 1) - np.bincount(end, minlength=len(visible) + 1)
     return int(visible[np.cumsum(edge)[:-1] > 0].sum())
 
-# %% ../nbs/07_align.ipynb #f618bbc0
+# %% ../nbs/07_align.ipynb #87ca6a52
 class Pieces(list):
-    "Pieces of documents, a list of str, with the document and the first character of each, and how the cuts were found."
+    "Pieces of documents, a list of str, with the document and the first character of each, and sorts of cuts."
     def __init__(self, pieces, doc, start, cuts):
         super().__init__(pieces)
         self.doc, self.start = np.array(doc, np.int32), np.array(start, np.int64)   # (pieces,) each
