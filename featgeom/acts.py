@@ -15,6 +15,7 @@ from scipy import sparse
 import numpy as np
 
 from .core import FeatgeomError, fingerprint, read_json, write_bytes, write_json
+from .columns import COLUMNS, Columns, write_columns
 from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_meta, check_values, damaged, file_hash,
                              is_shard, lock, read_tensors, same_request, sealed, shard_bytes, shard_layout, shard_name,
                              shard_rows, unlock, writing)
@@ -23,7 +24,7 @@ from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_me
 class FeatureActs:
     "Activations (n rows, f features), sparse or dense, their `rows` and provenance, in memory or mapped from a folder."
     def __init__(self, meta, folder=None, matrix=None, rows=None, texts=None, tokens=None):
-        self.meta, self.folder, self._matrix, self._checked = meta, folder, matrix, set()
+        self.meta, self.folder, self._matrix, self._checked, self._columns = meta, folder, matrix, set(), None
         self.temporary = None                              # a TemporaryDirectory that must live as long as this
         if matrix is not None: self.rows, self.texts, self.tokens = rows, texts, tokens
 
@@ -183,16 +184,50 @@ class FeatureActs:
     def column(self,
         j: int,  # a feature
     ) -> tuple:  # the rows where it is active, (m,) int64, rising, and its values there, (m,) float32
-        "Where feature `j` is active, and how strongly; reads the indices of a store through its memory map."
+        "Where feature `j` is active, and how strongly; with `index` of a store, without reading the other features."
         if not isinstance(j, (int, np.integer)) or isinstance(j, bool) or not 0 <= j < self.n_features:
             raise FeatgeomError(f'Feature {j!r} of {self.name!r}', f'A whole number from 0 to {self.n_features - 1:,}',
                                 'Check the id, and whose it is')
+        if self._indexed():
+            rows, values = self._columns.column(int(j))
+            return rows.astype(np.int64), values.astype(np.float32)
         rows, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         for first, parts in self._parts():
             at = np.flatnonzero(parts[0][:, j] if self.dense else parts[1] == j)
             rows.append((at if self.dense else np.searchsorted(parts[0], at, side='right') - 1) + first)
             values.append((parts[0][at, j] if self.dense else parts[2][at]).astype(np.float32))
         return np.concatenate(rows), np.concatenate(values)
+
+    def index(self,
+        progress: bool=False,  # show a bar
+    ) -> 'FeatureActs':        # itself
+        """Sort the activations by feature into a file beside the shards, once: then `column` reads one feature alone.
+
+        Raises `FeatgeomError` for activations that are dense or in memory, damage, a folder that takes no file."""
+        if self.folder is None or self.dense:
+            raise FeatgeomError(f'{self.name!r} is {"dense" if self.dense else "in memory"}', 'A sparse store on disk',
+                                'column(j) reads it as it is' if self.dense else 'save(...) it first')
+        if self._indexed(): return self
+        held = lock(self.folder)
+        try:
+            for o in self.meta['shards']: self._check_hash(o)
+            with writing(self.folder):
+                write_columns(self.folder/COLUMNS, self._parts, *self.shape, self.meta['dtype'], self._mark(), progress)
+        finally: unlock(held)
+        return self
+
+    def _indexed(self):
+        "Whether there is an index; opens it the first time. One of other shards is an error."
+        if self._columns is None and self.folder is not None and (self.folder/COLUMNS).is_file():
+            self._columns = Columns(self.folder/COLUMNS, *self.shape, self.nnz, self.meta['dtype'], self._mark())
+        return self._columns is not None
+
+    def _mark(self): return fingerprint([o['sha256'] for o in self.meta['shards']])
+
+    def _check_hash(self, entry):
+        check_files(self.folder, [entry])
+        path = self.folder/entry['file']
+        if file_hash(path) != entry['sha256']: raise damaged(path, 'its content is not what was written')
 
     @cached_property
     def rows(self) -> Rows:
@@ -267,11 +302,9 @@ class FeatureActs:
         check_meta(self.folder, meta)
         if 'sha256' in meta and path.read_bytes() != _manifest(meta): raise damaged(path, 'not what was written')
         if meta != self.meta: raise damaged(path, 'another one than was opened', 'Open the store again')
-        for o in [*meta['shards'], *meta['files']]:
-            check_files(self.folder, [o])
-            if file_hash(self.folder/o['file']) != o['sha256']:
-                raise damaged(self.folder/o['file'], 'its content is not what was written (hashes differ)')
+        for o in [*meta['shards'], *meta['files']]: self._check_hash(o)
         for i in range(len(meta['shards'])): check_values(self.folder/shard_name(i), self._tensors(i), self.n_features)
+        if self._indexed(): self._columns.check()
         return self
 
     def save(self,
@@ -343,7 +376,8 @@ class StoreWriter:
         same_request(self.folder, {**request, **resume}, {**self.request, **self.resume})
         for o in shards:
             path = self.folder/o['file']
-            if not path.is_file() or file_hash(path) != o['sha256']: break     # it and those after it are made again
+            whole = path.is_file() and path.stat().st_size == o['bytes'] and file_hash(path) == o['sha256']
+            if not whole: break                                                # it and those after it are made again
             self.shards.append(o)
 
     @property

@@ -307,6 +307,95 @@ def test_a_folder_that_may_only_be_read_opens_and_takes_no_store(stranger):
         for path in [stranger, stranger/'A']: path.chmod(0o755)
 
 
+# ---- the column index -----------------------------------------------------------------------------------------------
+
+@given(st.integers(1, 80), st.integers(1, 20), st.integers(1, 25), st.floats(0, 1), st.sampled_from(['float16', 'float32']),
+       st.sampled_from([1, 60, 2**29]))
+@settings(max_examples=40, deadline=None)
+def test_indexed_columns_are_those_of_the_shards(tmp_path_factory, n, f, shard, density, dtype, memory):
+    import featgeom.columns as module
+    store = random_acts(n, f, density, n).save(tmp_path_factory.mktemp('store')/'A', dtype, shard)
+    before = [store.column(j) for j in range(f)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, '_BYTES', memory)                                    # many passes, or one
+        assert store.index() is store
+    for o in (store, FeatureActs.open(store.folder)):
+        for j, (rows, values) in enumerate(before):
+            got = o.column(j)
+            np.testing.assert_array_equal(got[0], rows)
+            np.testing.assert_array_equal(got[1], values)
+            assert got[0].dtype == np.int64 and got[1].dtype == np.float32
+        o.verify()
+    from safetensors.numpy import load_file
+    index = load_file(store.folder/'columns.safetensors')
+    truth = store.csr().tocsc()
+    np.testing.assert_array_equal(index['pointers'], truth.indptr)
+    np.testing.assert_array_equal(index['rows'], truth.indices)
+    np.testing.assert_array_equal(index['values'], truth.data)
+
+
+def test_an_indexed_column_reads_no_shard(store, monkeypatch):
+    truth = store.index().column(3)
+    monkeypatch.setattr(FeatureActs, '_tensors', lambda *args: pytest.fail('read a shard'))
+    np.testing.assert_array_equal(store.column(3)[1], truth[1])
+
+
+def test_every_flipped_byte_of_an_index_is_found_and_never_a_wrong_number(store):
+    truth = [store.column(j) for j in range(30)]
+    path = store.index().folder/'columns.safetensors'
+    good, rng, seen = path.read_bytes(), np.random.default_rng(0), 0
+    for at in [*range(0, 700, 3), *rng.integers(0, len(good), 300)]:
+        path.write_bytes(good[:at] + bytes([good[at] ^ (1 << int(rng.integers(8)))]) + good[at + 1:])
+        with pytest.raises(FeatgeomError, match='columns.safetensors.*Remove'): FeatureActs.open(store.folder).verify()
+        again = FeatureActs.open(store.folder)
+        for j in range(30):
+            try: np.testing.assert_array_equal(again.column(j), truth[j])
+            except FeatgeomError: seen += 1
+    assert seen > 500
+    for data in (b'', good[:9], good[:-1], good + b'x'):
+        path.write_bytes(data)
+        with pytest.raises(FeatgeomError, match='columns.safetensors'): FeatureActs.open(store.folder).column(0)
+    path.unlink()
+    np.testing.assert_array_equal(FeatureActs.open(store.folder).column(3), truth[3])
+    FeatureActs.open(store.folder).index()
+    assert path.read_bytes() == good
+
+
+def test_an_open_index_that_is_cut_is_an_error_and_not_a_crash(store):
+    path = store.index().folder/'columns.safetensors'
+    store.column(0)
+    with open(path, 'r+b') as file: file.truncate(100)
+    with pytest.raises(FeatgeomError, match='100 bytes'): store.column(29)
+
+
+def test_the_index_of_another_store_is_refused(tmp_path, store):
+    other = random_acts(seed=1).save(tmp_path/'B', shard=64).index()
+    assert other.nnz == store.nnz
+    (store.folder/'columns.safetensors').write_bytes((other.folder/'columns.safetensors').read_bytes())
+    for use in (lambda: store.column(0), store.index, store.verify):
+        with pytest.raises(FeatgeomError, match='not the index of these shards'): use()
+
+
+def test_index_refuses_damaged_shards_and_what_needs_none(tmp_path, store):
+    path = store.folder/'shard-00001.safetensors'
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(FeatgeomError, match='shard-00001'): store.index()
+    path.write_bytes(good)
+    with pytest.raises(FeatgeomError, match='in memory'): random_acts().index()
+    with pytest.raises(FeatgeomError, match='dense'): FeatureActs.from_dense(np.ones((3, 4))).save(tmp_path/'D').index()
+    assert sorted(o.name for o in store.folder.iterdir()) == sorted(['meta.json', *(o['file'] for o in store.meta['shards'])])
+
+
+def test_a_full_disk_leaves_no_half_index(store, monkeypatch):
+    import featgeom.columns as module
+    def full(fd): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(module.os, 'fsync', full)
+    before = files(store.folder)
+    with pytest.raises(FeatgeomError, match='No space'): store.index()
+    assert files(store.folder) == before
+
+
 # ---- damage and strangers ------------------------------------------------------------------------------------------
 
 def test_every_flipped_byte_of_every_file_is_found_and_the_file_named(tmp_path):
