@@ -133,7 +133,8 @@ def write_bytes(
     path = to_path(path)
     tmp = path.parent/f'.{path.name}.{os.getpid()}.tmp'
     try:
-        with open(tmp, 'wb') as f:
+        tmp.unlink(missing_ok=True)                # nor is a link followed that somebody left under this name
+        with open(tmp, 'xb') as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())

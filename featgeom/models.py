@@ -240,7 +240,7 @@ def _load_tokenizer(source):
     got, allowed, do = (f'No usable tokenizer in {source}', 'A folder or hub name with tokenizer.json',
                         'Pass tokenizer=, or save the tokenizer beside the model')
     # without one of these files some classes make an empty vocabulary and say nothing
-    if local and not any(re.fullmatch(_VOCABULARY, o.name) for o in _plain_files(Path(source))):
+    if local and not any(re.fullmatch(_VOCABULARY, o) for o in _names(Path(source))):
         raise FeatgeomError(got, allowed, do)
     with foreign(got, allowed, do):
         return AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False, local_files_only=local)
@@ -269,15 +269,17 @@ def _load_weights(source, local, dtype):
 
 _VOCABULARY = r'tokenizer\.json|tekken\.json|vocab\.(json|txt)|.*\.(model|tiktoken|spm)'
 
-def _plain_files(folder):
-    "The files of a folder. Refuses pipes and devices, which a library would read for ever, and huge JSON."
-    for path in folder.iterdir():
-        if path.is_dir() or not path.exists(): continue
-        yield check_file(path, most=2**28 if path.suffix == '.json' else 2**62)
+def _names(folder):
+    "Names of the files in a folder of a stranger. Refuses what a library would read, or go on making, for ever."
+    files = [o for o in folder.iterdir() if o.exists() and not o.is_dir()]
+    for path in files: check_file(path, most=2**28 if path.suffix == '.json' else 2**62)
+    names = {o.name for o in files}
+    if 'config.json' in names: _check_counts(read_json(folder / 'config.json', 'configuration'), folder)
+    return names
 
 def _check_folder(folder):
     "Refuse a model folder without config or safetensors weights, or that is read from elsewhere, with the reason."
-    names = {o.name for o in _plain_files(folder)}
+    names = _names(folder)
     if 'config.json' not in names:
         raise FeatgeomError(f'{folder} has no config.json', 'A Hugging Face model folder',
                             'Save the model there with save_pretrained')
@@ -297,7 +299,6 @@ def _check_folder(folder):
         if not isinstance(parts, dict) or not {str(o) for o in parts.values()} <= names:
             raise FeatgeomError(f'{folder / index} does not list weights of its own folder',
                                 'File names beside it, one for every parameter', 'Copy the whole folder')
-    _check_counts(read_json(folder / 'config.json', 'configuration'), folder)
 
 def _check_counts(config, where):
     "Refuse more layers or labels than any model has: the library makes them one by one before it reads a weight."

@@ -1,9 +1,10 @@
 """Mutated files against every door that opens one: the mutation engine, the doors, and a worker that runs cases in its own process.
 
-A case is (target, number): its seed, so it can be run again alone: `python tests/hostile.py FOLDER TARGET NUMBER`.
+A case is (target, number): its seed, so it can be run again alone: `python tests/hostile.py TARGET FOLDER NUMBER`.
 Right answers are a sane object or a FeatgeomError. A file is never followed out of its folder, never unpickled."""
 from pathlib import Path
-import base64, copy, io, json, os, pickle, random, resource, shutil, signal, sys, traceback, warnings, zipfile, zlib
+from collections import Counter
+import copy, io, json, logging, os, pickle, random, resource, shutil, signal, subprocess, sys, traceback, warnings, zipfile
 
 import numpy as np
 
@@ -333,11 +334,69 @@ def sae_raw(folder):
     from featgeom.sae import load_sae
     use_sae(load_sae(folder/'raw.safetensors'))
 
+def make_sparsify(folder):
+    from safetensors.numpy import save_file
+    a, inside = sae_arrays(), folder/'layers.3'
+    inside.mkdir()
+    cfg = dict(activation='topk', expansion_factor=32, normalize_decoder=True, num_latents=F, k=4, multi_topk=False, skip_connection=False, transcode=False, d_in=D)
+    (inside/'cfg.json').write_text(json.dumps(cfg))
+    (folder/'config.json').write_text(json.dumps(dict(model='story', ctx_len=16)))
+    save_file({'encoder.weight': np.ascontiguousarray(a['W_enc'].T), 'encoder.bias': a['b_enc'], 'W_dec': a['W_dec'], 'b_dec': a['b_dec']}, inside/'sae.safetensors')
+
+@target(make_sparsify)
+def sae_sparsify(folder):
+    from featgeom.sae import load_sae
+    use_sae(load_sae(folder/'layers.3'))
+
+def make_dictionary(kind):
+    def make(folder):
+        import torch
+        a = {key: torch.from_numpy(o) for key, o in sae_arrays().items()}
+        trainer = dict(dict_class=kind, activation_dim=D, dict_size=F, layer=1, lm_name='story', submodule_name='resid_post_layer_1', seed=0)
+        state = {'encoder.weight': a['W_enc'].T.contiguous(), 'encoder.bias': a['b_enc'], 'decoder.weight': a['W_dec'].T.contiguous(), 'b_dec': a['b_dec']}
+        if kind == 'AutoEncoder': state['bias'] = state.pop('b_dec')
+        else: state |= {'k': torch.tensor(4), 'threshold': torch.tensor(.1)}
+        if kind == 'AutoEncoderTopK': trainer['k'] = 4
+        (folder/'config.json').write_text(json.dumps(dict(trainer=trainer, buffer=dict(d_submodule=D, io='out', ctx_len=16))))
+        torch.save(state, folder/'ae.pt')
+    return make
+
+@target(make_dictionary('AutoEncoderTopK'))
+def sae_dictionary_topk(folder):
+    from featgeom.sae import load_sae
+    use_sae(load_sae(folder))
+
+@target(make_dictionary('AutoEncoder'))
+def sae_dictionary(folder):
+    from featgeom.sae import load_sae
+    use_sae(load_sae(folder))
+
+@target(make_dictionary('BatchTopKSAE'))
+def sae_dictionary_batchtopk(folder):
+    from featgeom.sae import load_sae
+    use_sae(load_sae(folder))
+
+def gemma_arrays(): return dict(sae_arrays(), threshold=np.full(F, .1, 'f4'))
+
+@target(lambda folder: np.savez(folder/'params.npz', **gemma_arrays()))
+def sae_gemma(folder):
+    from featgeom.sae import load_sae
+    use_sae(load_sae(folder))
+
+def make_gemma_2(folder):
+    from safetensors.numpy import save_file
+    save_file({key.replace('W_', 'w_'): o for key, o in gemma_arrays().items()}, folder/'params.safetensors')
+
+@target(make_gemma_2)
+def sae_gemma_2(folder):
+    from featgeom.sae import load_sae
+    use_sae(load_sae(folder))
+
 # stores
 
 TEXTS = ['the king saw the queen', '', 'a cat </script> \U0001f451', 'one two three four five six seven']
 
-def small_acts(n=40, f=F):
+def small_acts(n=40, f=F, dense=False):
     from scipy import sparse
     from featgeom.acts import FeatureActs, Rows
     rng = np.random.default_rng(0)
@@ -346,13 +405,15 @@ def small_acts(n=40, f=F):
     pos = np.concatenate([np.arange(c) for c in np.unique(doc, return_counts=True)[1]])
     start = np.minimum(pos, 10)
     tokens = {i: o for i, o in enumerate(['<s>', 'the', ' king', '\udc9f', '</script>'])}
-    return FeatureActs.from_csr(sparse.csr_array(values), Rows(doc=doc, pos=pos, token_id=rng.integers(0, 5, n), start=start, end=start + 1), 'A', TEXTS, tokens)
+    if dense: values = rng.normal(size=(n, f)).astype('f4')
+    return (FeatureActs.from_dense if dense else FeatureActs.from_csr)(values if dense else sparse.csr_array(values), Rows(doc=doc, pos=pos, token_id=rng.integers(0, 5, n), start=start, end=start + 1), 'A', TEXTS, tokens)
 
 def make_store(folder): small_acts().save(folder, shard=16)
 
 def fix_manifest(folder):
     "Make sizes and hashes in the manifest those of the files, as somebody who means harm would."
     import hashlib
+    from featgeom.shards import sealed
     try:
         meta = json.loads((folder/'meta.json').read_bytes())
         for o in [*meta['shards'], *meta['files']]:
@@ -360,12 +421,12 @@ def fix_manifest(folder):
             if path.is_file() and path.stat().st_size < 2**24:
                 data = path.read_bytes()
                 o.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-        (folder/'meta.json').write_text(json.dumps(meta))
+        (folder/'meta.json').write_text(json.dumps(sealed(meta)))
     except (ValueError, TypeError, KeyError, OSError, AttributeError, RecursionError): pass
 
 def mutate_store(folder, rng, outside, keep=()):
     "As `mutate`; half of the time the manifest is made to agree afterwards."
-    what = mutate(folder, rng, outside, ('meta.json',) if (fix := rng.random() < .5) and rng.random() < .8 else keep)
+    what = mutate(folder, rng, outside, ('meta.json',) if (fix := rng.random() < .6) and rng.random() < .6 else keep)
     if fix: fix_manifest(folder)
     return what + ' (manifest agrees)'*fix
 
@@ -401,6 +462,10 @@ def same_store(folder, good):
     if [o.get('sha256') for o in (*a.meta['shards'], *a.meta['files'])] != [o.get('sha256') for o in (*b.meta['shards'], *b.meta['files'])]: return
     for o in b.meta['shards']: need((folder/o['file']).read_bytes() == (good/o['file']).read_bytes(), 'verify missed a change')
 
+@target(lambda folder: small_acts(dense=True).save(folder, shard=16), change=mutate_store)
+def store_dense(folder):
+    if use_store(folder) is not None: same_store(folder, folder.parent.parent/'good'/'store_dense')
+
 @target(make_store, change=mutate_store)
 def store(folder):
     if use_store(folder) is not None: same_store(folder, folder.parent.parent/'good'/'store')
@@ -413,7 +478,17 @@ def make_half(folder):
     (folder/'progress.json').write_text(json.dumps(dict(request=request, resume={'batch': 4, 'shard': 16}, shards=meta['shards'][:2])))
     for name in ('meta.json', 'texts.jsonl', 'tokens.json', meta['shards'][2]['file']): (folder/name).unlink()
 
-@target(make_half)
+def mutate_half(folder, rng, outside, keep=()):
+    "As `mutate`; sometimes the files that a writer writes are there already and lead out."
+    if rng.random() < .8: return mutate(folder, rng, outside, keep)
+    name = rng.choice(['.lock', 'meta.json', 'texts.jsonl', 'shard-00002.safetensors', f'.progress.json.{os.getpid()}.tmp', f'.meta.json.{os.getpid()}.tmp', '.lock/x'])
+    path = folder/name
+    path.parent.mkdir(exist_ok=True)
+    if rng.random() < .2: os.mkfifo(path)
+    else: path.symlink_to(rng.choice([outside/'secret', outside/'new', '/dev/null', path.name]))
+    return f'{name} leads out'
+
+@target(make_half, change=mutate_half)
 def store_half(folder):
     "Going on with a stopped run: what is not whole is made again, and the store verifies."
     from featgeom.acts import StoreWriter
@@ -426,6 +501,8 @@ def store_half(folder):
     finally:
         if hasattr(writer, 'close'): writer.close()
     need((acts.verify().csr() != good.csr()).nnz == 0, 'the store holds something else')
+    outside = folder.parent.parent/'outside'
+    need('secret"' in (outside/'secret').read_text() and not (outside/'new').exists(), 'a writer followed a link out of the store')
 
 # pairs and embeddings
 
@@ -596,7 +673,7 @@ def space(folder):
 
 # ---- the worker
 
-def watch(outside, work, found):
+def watch(outside, root, found):
     "Record what a reader of files has no business to do: unpickle, open what lies outside, run programs, use the network."
     forbidden = ('pickle.find_class', 'os.system', 'subprocess.Popen', 'os.exec', 'os.posix_spawn', 'socket.connect', 'socket.getaddrinfo', 'os.fork')
     def hook(event, args):
@@ -605,7 +682,7 @@ def watch(outside, work, found):
         elif event == 'open' and isinstance(args[0], (str, bytes, os.PathLike)):
             path = os.path.abspath(os.fsdecode(args[0]))
             if path.startswith(str(outside)) or path in ('/etc/passwd', '/dev/zero', '/dev/urandom'): found['said'].append(f'open {path}')
-            elif isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR) and not path.startswith((str(work), '/tmp', '/dev/')): found['said'].append(f'write {path}')
+            elif isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR) and not path.startswith((str(root), '/tmp', '/dev/')): found['said'].append(f'write {path}')
     sys.addaudithook(hook)
 
 def status(name):
@@ -628,16 +705,15 @@ def run_case(root, name, number, found):
     "One case: its own folder, one mutation, one visit. Returns (what was done, how it ended, a failure or None)."
     from featgeom.core import FeatgeomError
     rng = random.Random(f'{name} {number}')
-    work, outside = root/'case', root/'outside'
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(root/'good'/name, work/name)
-    what = TARGETS[name]['change'](work/name, rng, outside, TARGETS[name]['keep'])
+    folder, outside = root/'case'/name, root/'outside'
+    fresh(root, name)
+    what = TARGETS[name]['change'](folder, rng, outside, TARGETS[name]['keep'])
     if sys.platform == 'linux': Path('/proc/self/clear_refs').write_text('5')       # begin a new high-water mark
     before, failure, end = status('VmRSS'), None, 'refused'
     found.update(on=True, said=[])
     signal.setitimer(signal.ITIMER_REAL, SECONDS)                     # no handler: a hang in any language ends the process
     try:
-        TARGETS[name]['door'](work/name)
+        TARGETS[name]['door'](folder)
         end = 'loaded'
     except FeatgeomError as e:
         try: str(e).encode('utf-8', 'replace')
@@ -656,42 +732,64 @@ def run_case(root, name, number, found):
     if found['said']: failure = '; '.join(found['said'][:3])
     return what, end, failure
 
-def main(root, jobs):
-    "Run `jobs` [(target, first, step, count)] in this process; one JSON line a failure, the case at work in `at`."
-    root = Path(root)
+def work(root, cases):
+    "Run cases [(target, number)] in this process; failures go to `failures`, the place in the list to `at`."
     (root/'outside').mkdir(parents=True, exist_ok=True)
     (root/'outside'/'secret').write_text('{"text": "secret"}')
-    make_good(root, [o[0] for o in jobs])
-    import logging
+    names = sorted({name for name, _ in cases})
+    make_good(root, names)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter('ignore')
+    for name in names: run_good(root, name)            # also warm: libraries load before memory is measured
     found = dict(on=False, said=[])
     watch(root/'outside', root, found)
-    for name in {o[0] for o in jobs}: run_good(root, name)            # warm: libraries load before memory is measured
     if sys.platform == 'linux':
         limit = status('VmSize') + 3*2**30
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     at = os.open(root/'at', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    counts = {}
-    with open(root/'failures', 'a') as out:
-        for name, first, step, count in jobs:
-            for number in range(first, first + step*count, step):
-                os.pwrite(at, f'{name} {number}'.ljust(60).encode(), 0)
-                what, end, failure = run_case(root, name, number, found)
-                counts[f'{name} {end}'] = counts.get(f'{name} {end}', 0) + 1
-                if failure:
-                    print(json.dumps([name, number, what, failure]), file=out, flush=True)
-                    if len(jobs) == 1 and count == 1: print(what, failure, sep='\n')
-    print(json.dumps(counts))
+    with open(root/'failures', 'a') as failures, open(root/'ends', 'a') as ends:
+        for i, (name, number) in enumerate(cases):
+            os.pwrite(at, f'{i:9}'.encode(), 0)
+            what, end, failure = run_case(root, name, number, found)
+            print(name, end, file=ends, flush=True)
+            if failure: print(json.dumps([name, number, what, failure]), file=failures, flush=True)
+
+def campaign(root, cases, crashes=5):
+    """Run cases in a process of their own, which goes on behind a case that ends it; returns (ends {name end: count}, failures).
+
+    A failure is [target, number, what was done, what was wrong]."""
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    env = dict(os.environ, OMP_NUM_THREADS='1', NUMBA_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', HF_HUB_OFFLINE='1')
+    left, failures = list(cases), []
+    for _ in range(crashes + 1):
+        (root/'cases').write_text(json.dumps(left))
+        (root/'at').unlink(missing_ok=True)
+        with open(root/'log', 'wb') as log: rc = subprocess.run([sys.executable, __file__, 'work', str(root)], stdout=log, stderr=log, env=env).returncode
+        if rc == 0: break
+        if not (root/'at').exists(): raise RuntimeError((root/'log').read_text()[-3000:])
+        at = int((root/'at').read_text())
+        how = 'hung' if rc == -signal.SIGALRM else f'ended the process with {rc}'
+        failures.append([*left[at], '', how])
+        left = left[at + 1:]
+    if (root/'failures').exists(): failures += [json.loads(o) for o in (root/'failures').read_text().splitlines()]
+    ends = Counter((root/'ends').read_text().splitlines()) if (root/'ends').exists() else Counter()
+    return dict(ends), failures
+
+def fresh(root, name):
+    "A copy of a good folder in place of the last case."
+    shutil.rmtree(root/'case', ignore_errors=True)
+    shutil.copytree(root/'good'/name, root/'case'/name)
 
 def run_good(root, name):
     "The untouched folder must load: a door that refuses everything would pass."
-    work = root/'case'
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(root/'good'/name, work/name)
-    TARGETS[name]['door'](work/name)
+    fresh(root, name)
+    TARGETS[name]['door'](root/'case'/name)
 
 if __name__ == '__main__':
-    root, name, number = sys.argv[1:4]
-    jobs = json.loads(name) if name.startswith('[') else [(name, int(number), 1, int(sys.argv[4]) if len(sys.argv) > 4 else 1)]
-    main(root, jobs)
+    root = Path(sys.argv[2])
+    if sys.argv[1] == 'work': work(root, json.loads((root/'cases').read_text()))
+    else:       # python tests/hostile.py TARGET FOLDER FIRST [COUNT]
+        first, count = int(sys.argv[3]), int((sys.argv[4:] or [1])[0])
+        ends, failures = campaign(root, [(sys.argv[1], first + i) for i in range(count)])
+        print(ends, *failures, sep='\n')
