@@ -112,12 +112,15 @@ def _spans_kernel(at_a, start_a, end_a, at_b, start_b, end_b, at_text, seen, out
                 m += 1
     return m
 
-# %% ../nbs/07_align.ipynb #70c83e02
+# %% ../nbs/07_align.ipynb #57b86829
 _WHITE = np.array([chr(o).isspace() for o in range(0x3002)])                 # U+3000 is the last that is white
 
-def _visible(text):
-    "Whether each character of a text is not white space, (characters,) bool."
-    codes = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
+def _codes(text):
+    "The code points of a text, (characters,) uint32."
+    return np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4')
+
+def _visible(codes):
+    "Whether each character is not white space, (characters,) bool."
     return ~_WHITE[np.minimum(codes, len(_WHITE) - 1)]
 
 def common_spans(
@@ -139,7 +142,7 @@ def common_spans(
                                 'Two columns of whole numbers', 'Pass rows.start and rows.end of one document')
     size = max([0, *(int(end.max()) for _, end in tokens if len(end))]) if text is None else len(text)
     for name, (start, end) in zip('AB', tokens): _check_offsets(name, start, end, size)
-    seen = np.arange(size + 1) if text is None else np.r_[0, np.cumsum(_visible(text))]
+    seen = np.arange(size + 1) if text is None else np.r_[0, np.cumsum(_visible(_codes(text)))]
     (start_a, end_a), (start_b, end_b) = ([o.astype(np.int64) for o in side] for side in tokens)
     out = np.empty((min(len(start_a), len(start_b)), 6), np.int64)
     m = _spans_kernel(np.array([0, len(start_a)]), start_a, end_a, np.array([0, len(start_b)]), start_b, end_b,
@@ -300,7 +303,7 @@ def _share(n, of):
     x = n/of if of else 0.
     return f'{x:.0%}' if x in (0, 1) or .01 <= x <= .99 else f'{x:.3%}'
 
-# %% ../nbs/07_align.ipynb #cac08457
+# %% ../nbs/07_align.ipynb #fcb1d998
 _POOLS = ('max', 'last', 'single')
 _COLUMNS = ('doc', 'pos', 'token_id', 'start', 'end')
 
@@ -419,7 +422,8 @@ def _all_spans(sides, texts, pool, progress):
     groups = np.searchsorted(np.cumsum(lengths), np.arange(0, lengths.sum(), 2**22), side='left')
     edges = np.unique([0, *groups, n])
     for lo, hi in zip(tqdm(edges[:-1], desc='align', disable=not progress), edges[1:]):
-        visible, base = _visible(''.join(texts[lo:hi])), np.r_[0, np.cumsum(lengths[lo:hi])]
+        codes, base = _codes(''.join(texts[lo:hi])), np.r_[0, np.cumsum(lengths[lo:hi])]
+        visible = _visible(codes)
         rows = [slice(o[lo], o[hi]) for o in at]
         offsets = [_offsets(side, o, base, lo) for side, o in zip(sides, rows)]
         inside = [o[lo:hi + 1] - o[lo] for o in at]                      # where documents begin, from the first row on
@@ -430,11 +434,11 @@ def _all_spans(sides, texts, pool, progress):
         else:
             spans, doc = _chunk_spans(offsets, inside, base, visible)
             pos = np.arange(len(doc)) - np.searchsorted(doc, doc)
-            token = _text_ids([texts[d][o:p] for d, o, p in zip((doc + lo).tolist(), *spans[:, 4:].T.tolist())], ids)
+            token = _text_ids(codes, base[doc] + spans[:, 4], base[doc] + spans[:, 5], ids)
         if pool == 'single':
             keep = (spans[:, 1] - spans[:, 0] == 1) & (spans[:, 3] - spans[:, 2] == 1)
             spans, doc, pos, token = (o[keep] for o in (spans, doc, pos, token))
-        count.add(spans, doc, offsets, inside, base, visible, texts[lo:hi], rows)
+        count.add(spans, doc, offsets, inside, base, codes, visible, rows)
         found.append(spans[:, :4] + np.repeat([o.start for o in rows], 2))
         columns.append([doc + lo, pos, token, spans[:, 4], spans[:, 5]])
     spans = np.concatenate(found) if found else np.empty((0, 4), np.int64)
@@ -478,16 +482,35 @@ def _common_tokens(sides, rows, lo):
     both, a, b = np.intersect1d(*keys, assume_unique=True, return_indices=True)
     return np.stack([a, a + 1, b, b + 1, a, a], 1).astype(np.int64), both >> 32
 
-def _text_ids(strings, ids):
-    "A number for each text, 31 bits of its hash, kept in `ids` {text: number}; the next free one where two meet."
-    taken = {*ids.values()}
-    for text in dict.fromkeys(strings):
+@njit(cache=True, nogil=True)
+def _hash_kernel(codes, start, end, also, out):
+    "A 64-bit hash (FNV-1a, Fowler, Noll and Vo) of one number and the characters of each interval."
+    for i in range(len(start)):
+        h = (np.uint64(14695981039346656037) ^ np.uint64(also[i]))*np.uint64(1099511628211)
+        for c in range(start[i], end[i]): h = (h ^ np.uint64(codes[c]))*np.uint64(1099511628211)
+        out[i] = h
+
+def _distinct(codes, start, end, also):
+    "First place of each distinct (number, text), which of them each interval is, and how many there are of each."
+    keys = np.empty(len(start), np.uint64)
+    _hash_kernel(codes, start, end, also, keys)
+    return np.unique(keys, return_index=True, return_inverse=True, return_counts=True)[1:]
+
+def _text(codes, start, end): return codes[start:end].tobytes().decode('utf-32-le', 'surrogatepass')
+
+def _text_ids(codes, start, end, ids):
+    "A number for each text: 31 bits of its hash, the next free one where two meet; kept in `ids` {text: number}."
+    first, which, _ = _distinct(codes, start, end, np.zeros(len(start), np.int64))
+    taken, numbers = {*ids.values()}, np.empty(len(first), np.int64)
+    for i in np.argsort(first):
+        text = _text(codes, start[first[i]], end[first[i]])
         if text not in ids:
             id = int(fingerprint(text)[:8], 16) >> 1
             while id in taken: id = (id + 1) % 2**31
             ids[text] = id
             taken.add(id)
-    return np.array([ids[o] for o in strings], np.int64)
+        numbers[i] = ids[text]
+    return numbers[which]
 
 class _Counts:
     "What goes into `Coverage`, summed over runs of documents."
@@ -496,7 +519,7 @@ class _Counts:
         self.tokens, self.dropped, self.several = np.zeros(2, int), np.zeros(2, int), np.zeros(2, int)
         self.pairs = [{}, {}]
 
-    def add(self, spans, doc, offsets, at, base, visible, texts, rows):
+    def add(self, spans, doc, offsets, at, base, codes, visible, rows):
         "Count one run of documents, whose `rows` are a slice of each side."
         sizes = np.array([np.diff(o) for o in at])
         some = sizes.any(0)
@@ -505,7 +528,7 @@ class _Counts:
         inside = seen[base[1:]] - seen[base[:-1]]
         self.characters += _covered(spans[:, 4] + base[doc], spans[:, 5] + base[doc], visible), inside[some].sum()
         for i, (start, end) in enumerate(offsets):
-            side, where = self.sides[i], np.repeat(np.arange(len(texts)), sizes[i])
+            side, where = self.sides[i], np.repeat(np.arange(len(base) - 1), sizes[i])
             reach = base[:-1].copy()
             np.maximum.at(reach, where, end)
             self.tokens[i] += len(start)
@@ -513,11 +536,11 @@ class _Counts:
             room = (side.acts.meta.get('context') or 2**31) - len(side.acts.meta.get('prefix') or ())
             if side.rows.kind == 'token': self.several[i] += len(np.unique(where[side.rows.pos[rows[i]] >= room]))
             if side.acts.tokens is None: continue
-            local = [(o - base[where]).tolist() for o in (start, end)]
-            pairs = self.pairs[i]
-            for id, d, o, p in zip(side.rows.token_id[rows[i]].tolist(), where.tolist(), *local):
-                key = id, texts[d][o:p]
-                pairs[key] = pairs.get(key, 0) + 1
+            token = side.rows.token_id[rows[i]]
+            places, _, counts = _distinct(codes, start, end, token)
+            for place, n in zip(places.tolist(), counts.tolist()):
+                key = int(token[place]), _text(codes, start[place], end[place])
+                self.pairs[i][key] = self.pairs[i].get(key, 0) + n
 
     def coverage(self, pool, shared, spans):
         "The report."
@@ -540,7 +563,7 @@ def _covered(start, end, visible):
     edge = np.bincount(start, minlength=len(visible) + 1) - np.bincount(end, minlength=len(visible) + 1)
     return int(visible[np.cumsum(edge)[:-1] > 0].sum())
 
-# %% ../nbs/07_align.ipynb #87ca6a52
+# %% ../nbs/07_align.ipynb #2e3ae0f9
 class Pieces(list):
     "Pieces of documents, a list of str, with the document and the first character of each, and sorts of cuts."
     def __init__(self, pieces, doc, start, cuts):
@@ -612,7 +635,7 @@ def _split(text, tools):
 
 def _common_cuts(text, sides):
     "Places before a visible character where all tokenizations have a boundary, rising, and which are between words."
-    visible = _visible(text)
+    visible = _visible(_codes(text))
     seen, places = np.r_[0, np.cumsum(visible)], np.flatnonzero(visible)
     votes = np.zeros(len(places) + 2, int)
     for side in sides:
