@@ -8,13 +8,12 @@ __all__ = ['FeatureActs', 'StoreWriter']
 # %% ../nbs/06_acts.ipynb #8bcd42a7
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 import hashlib, json
 
 from scipy import sparse
 import numpy as np
 
-from .core import FeatgeomError, fingerprint, read_json, write_bytes, write_json
+from .core import FeatgeomError, fingerprint, read_json, to_path, write_bytes, write_json
 from .columns import COLUMNS, Columns, write_columns
 from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_meta, check_values, damaged, file_hash,
                              is_shard, lock, read_tensors, same_request, sealed, shard_bytes, shard_layout, shard_name,
@@ -33,7 +32,7 @@ class FeatureActs:
         path,  # folder of a finished store
     ) -> 'FeatureActs':
         "Open a store; checks manifest and sizes, hashes in `verify`. Raises `FeatgeomError` naming what is missing."
-        folder = Path(path)
+        folder = to_path(path)
         if not (folder/'meta.json').is_file():
             inside = sorted(o.parent.name for o in folder.glob('*/meta.json')) if folder.is_dir() else []
             if (folder/'progress.json').is_file(): what, do = 'is not finished', 'Call collect as before: it goes on'
@@ -345,7 +344,7 @@ class StoreWriter:
         request,       # what is asked for: the part of the manifest that is known before
         resume=None,   # settings that only a half-finished store must share (batch size, rows a shard)
     ):
-        self.folder, self.request, self.resume = Path(folder), json.loads(json.dumps(request)), resume or {}
+        self.folder, self.request, self.resume = to_path(folder), json.loads(json.dumps(request)), resume or {}
         self.shards, self._lock = [], None
         try: self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:

@@ -15,13 +15,12 @@ SHARD = 2**16
 
 
 def one_shard(f, active, seed=0):
-    "A csr_array (SHARD, f) with `active` features in each row, chosen with weights 1/(rank + 50), and rows of tokens."
+    "A csr_array (SHARD, f), rows of tokens: from each of `active` groups of features of equal weight one, weights 1/(rank + 50)."
     rng = np.random.default_rng(seed)
-    weight = 1/(np.arange(f) + 50)
-    indices = np.empty((SHARD, active), np.int32)
-    for a in range(0, SHARD, 2**10):                    # the largest of log(weight) + Gumbel noise: a draw without replacement
-        noise = np.log(weight) + rng.gumbel(size=(2**10, f)).astype('f4')
-        indices[a:a + 2**10] = np.sort(np.argpartition(-noise, active, axis=1)[:, :active], axis=1)
+    total = np.concatenate([[0], np.cumsum(1/(np.arange(f) + 50))])
+    edges = np.searchsorted(total, np.linspace(0, total[-1], active + 1))
+    drawn = total[edges[:-1]] + rng.random((SHARD, active))*np.diff(total[edges])
+    indices = np.clip(np.searchsorted(total, drawn, side='right') - 1, edges[:-1], edges[1:] - 1).astype(np.int32)
     values = rng.exponential(1, SHARD*active).astype('f2').astype('f4') + np.float32(.01)
     doc, pos = np.divmod(np.arange(SHARD), 128)
     rows = Rows(doc=doc, pos=pos, token_id=rng.integers(0, 50_000, SHARD), start=pos*4, end=pos*4 + 4)
@@ -44,7 +43,6 @@ def timed(call):
 PROBE = """
     import resource, sys, time
     from featgeom.acts import FeatureActs
-    from featgeom.columns import write_columns
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     FeatureActs.open(sys.argv[1]).index()
