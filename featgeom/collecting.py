@@ -6,20 +6,27 @@
 __all__ = ['token_bytes', 'tokenizer_fingerprint', 'collect']
 
 # %% ../nbs/06a_collecting.ipynb #68f1600e
+from array import array
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from multiprocessing import current_process, get_context, parent_process
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from tempfile import TemporaryDirectory
-import json, re
+from tempfile import TemporaryDirectory, TemporaryFile
+import hashlib, json, os, re, signal, threading, traceback
 
 from scipy import sparse
 from tqdm.auto import tqdm
 import numpy as np
 import torch
 
-from .core import FeatgeomError, check_whole, fingerprint
+from .core import FeatgeomError, check_whole, fingerprint, foreign
 from .models import capture, check_context, pad, token_windows
-from .acts import FORMAT, FeatureActs, Rows, StoreWriter, as_csr, same_request, shard_rows
+from .shards import (FORMAT, Rows, as_csr, read_tensors, same_request, shard_bytes, shard_layout, shard_rows,
+                             writing)
+from .acts import FeatureActs, StoreWriter
 
 # %% ../nbs/06a_collecting.ipynb #76c82973
 def token_bytes(
@@ -75,17 +82,17 @@ def _shared_tokenizer(spaces):
     else: how = 'the same vocabulary, but they cut or normalize text in different ways'
     raise FeatgeomError(f'The tokenizers of {a.name!r} and {b.name!r} differ: {how}',
                         'Models with one tokenizer: row i of both must be the same token',
-                        'Collect each by itself; comparing across tokenizers is not there yet')
+                        'Collect each by itself and align the stores with featgeom.align.align_spans(a, b)')
 
 # %% ../nbs/06a_collecting.ipynb #7f4d4626
 def _plan(
-    windows,     # of `token_windows`, in order
-    rows: int,   # rows a shard holds
-    max_tokens,  # rows in all, or None
+    windows,      # of `token_windows`, in order
+    rows: int,    # rows a shard holds
+    left=np.inf,  # rows in all
 ) -> Iterator[list]:
-    "Windows in groups, a shard each; those without a token to keep are left out, the last one is cut at `max_tokens`."
-    group, have, left = [], 0, max_tokens or float('inf')
-    for w in windows:
+    "Windows in groups, a shard each; those without a token to keep are left out, the last one is cut at `left` rows."
+    group, have = [], 0
+    for w in windows if left else ():
         kept = np.flatnonzero(w.keep)[:min(left, len(w.keep))]
         if not len(kept): continue
         if group and have + len(kept) > rows:
@@ -103,29 +110,34 @@ def _window_rows(windows):
     return Rows(doc=np.repeat(np.array([w.doc for w in windows], np.int32), [w.keep.sum() for w in windows]), **columns)
 
 def _encode_windows(
-    models,   # list of (LanguageModel, its spaces)
+    spaces,   # FeatureSpaces
     windows,  # the windows of one shard
     batch,    # windows in a batch
     tick,     # called with the number of tokens done
-) -> dict:    # {space name: csr_array float32 (kept tokens, f)}
+) -> dict:    # {space name: float32 (kept tokens, f), csr_array, or ndarray of a dense space}
     "Run the windows through each model once and encode every site that is asked for; rows in the order of the windows."
+    models = {}
+    for space in spaces: models.setdefault(space.model.hash, (space.model, []))[1].append(space)
     order = np.argsort([-len(w.ids) for w in windows], kind='stable')        # longest first: short memory shows at once
-    parts = {space.name: [] for _, spaces in models for space in spaces}
+    parts = {space.name: [] for space in spaces}
     for at in range(0, len(order), batch):
         chosen = [windows[i] for i in order[at:at + batch]]
         padded = pad(chosen)
-        keep = torch.from_numpy(padded.keep)
-        for model, spaces in models:
-            x = capture(model, padded.input_ids, sorted({space.site for space in spaces}), padded.attention_mask)
-            x = {site: o[keep.to(o.device)].float() for site, o in x.items()}  # (kept tokens, d)
+        kept = torch.from_numpy(np.flatnonzero(padded.keep))
+        for model, its in models.values():
+            x = capture(model, padded.input_ids, sorted({space.site for space in its}), padded.attention_mask)
+            where = kept.to(model.device, non_blocking=True)     # by number: a mask has to be counted on the host first
+            x = {site: o.flatten(0, 1).index_select(0, where.to(o.device)).float() for site, o in x.items()}
             for site, o in x.items(): _check_finite(o, chosen, f'the activations of {model.name} at {site}')
-            for space in spaces: parts[space.name].append(_encode(space, x[space.site], chosen))
-        tick(int(padded.keep.sum()))
+            for space in its: parts[space.name].append(_encode(space, x[space.site], chosen))
+        tick(len(kept))
     back = np.argsort(np.repeat(order, [windows[i].keep.sum() for i in order]), kind='stable')
-    return {name: sparse.vstack(o, format='csr')[back] for name, o in parts.items()}
+    return {space.name: (np.concatenate(parts[space.name]) if space.dense else
+                         sparse.vstack(parts[space.name], format='csr'))[back] for space in spaces}
 
 def _encode(space, x, windows):
-    "The codes of activations x (n, d) as a csr_array (n, f)."
+    "The codes of activations x (n, d): a csr_array (n, f), or an ndarray of a dense space."
+    if space.dense: return space.sae.encode(x).cpu().numpy()
     indptr, indices, values = space.sae.encode_csr(x)
     if not np.isfinite(values).all(): _check_finite(space.sae.encode(x), windows, f'the codes of SAE {space.name!r}')
     return as_csr(values, indices, indptr, space.f)
@@ -138,10 +150,162 @@ def _check_finite(x, windows, what):
     raise FeatgeomError(f'NaN or Inf in {what}, document {doc}', 'Finite numbers',
                         'Check the weights; in float16, load the model in float32')
 
+def _make_shard(
+    spaces,   # FeatureSpaces
+    names,    # of those to encode
+    windows,  # of the shard
+    batch,    # windows in a batch
+    dtype,    # of the stored values
+    tick=lambda n: None,
+) -> dict:    # {space name: what `StoreWriter.add_shard` takes}
+    "One shard of some of the spaces, from windows to bytes."
+    rows, chosen = _window_rows(windows), [space for space in spaces if space.name in names]
+    return {name: (shard_bytes(o, rows, dtype, repr(name)), len(rows),
+                   int(o.nnz if sparse.issparse(o) else np.count_nonzero(o)))
+            for name, o in _encode_windows(chosen, windows, batch, tick).items()}
+
+# %% ../nbs/06a_collecting.ipynb #ae81c651
+class _Plain(ForkingPickler):
+    "Pickles for our own processes, without torch's way, which moves the caller's weights into shared memory."
+    _extra_reducers = {}
+
+_ONE = threading.Lock()              # hooks on a model serve one pass at a time, and Dask has threads
+
+def _attempt(spaces, names, windows, batch, dtype):
+    "What `_make_shard` gives, or the error that it raises, as a value that can travel."
+    try:
+        with _ONE: return _make_shard(spaces, names, windows, batch, dtype)
+    except BaseException as e:
+        e.add_note('In a worker:\n' + ''.join(traceback.format_tb(e.__traceback__)))
+        try: ForkingPickler.loads(_Plain.dumps(e))
+        except Exception: return RuntimeError(f'{type(e).__name__}: {e}')
+        return e
+
+def _work(pipe, threads):
+    "A worker process: make the shards that come through the pipe until it closes, or until the parent is gone."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)                               # Ctrl-C is the parent's to handle
+    def follow():
+        parent_process().join()
+        os._exit(1)
+    threading.Thread(target=follow, daemon=True).start()
+    torch.set_num_threads(threads)
+    packed, spaces = pipe.recv_bytes(), None
+    while True:
+        try: job = pipe.recv()
+        except EOFError: return
+        try:
+            if spaces is None: spaces = ForkingPickler.loads(packed)
+            out = _attempt(spaces, *job)
+        except (AttributeError, ImportError) as e:                             # a class of a notebook, say
+            out = FeatgeomError(f'Spaces that a worker cannot load ({e})', 'Classes in modules', 'Pass workers=1')
+        pipe.send(out)
+
+class _Worker:
+    "A process beside this one that makes shards."
+    def __init__(self, threads):
+        self.pipe, theirs = (context := get_context('spawn')).Pipe()
+        self.process = context.Process(target=_work, args=(theirs, threads), daemon=True)
+        self.process.start()
+        theirs.close()                                  # so that it is closed when the worker is gone
+
+    def talk(self, how, *what):
+        "Call a method of the pipe; a worker that is gone is an error."
+        try: return getattr(self.pipe, how)(*what)
+        except (EOFError, OSError) as e:
+            self.process.join(5)
+            code = self.process.exitcode
+            how = f'was killed ({signal.Signals(-code).name})' if code and code < 0 else f'ended with exit code {code}'
+            raise FeatgeomError(f'A worker process {how}', 'Workers that live to the end; what is complete is kept',
+                                'Killed: for want of memory? Pass fewer workers=. Otherwise see what it printed; a '
+                                'script must call collect under `if __name__ == "__main__":` alone') from e
+
+def _in_processes(spaces, jobs, workers):
+    "Make the shards of `jobs` in processes; yields them, or the errors met, in order."
+    with foreign('Spaces that cannot be sent to a worker', 'Models and SAEs that can be pickled', 'Pass workers=1'):
+        packed = _Plain.dumps(spaces)
+    team, busy = [], deque()
+    try:
+        for job in jobs:
+            if not team:
+                for _ in range(workers): team.append(_Worker(max(1, torch.get_num_threads()//workers)))
+                for worker in team: worker.talk('send_bytes', packed)
+            free = len(busy) < workers
+            worker = team[len(busy)] if free else busy.popleft()
+            out = None if free else worker.talk('recv')
+            worker.talk('send', job)
+            busy.append(worker)
+            if not free: yield out
+        while busy: yield busy.popleft().talk('recv')
+    finally:
+        for worker in team:
+            worker.pipe.close()
+            worker.process.terminate()
+        for worker in team: worker.process.join()
+
+def _on_cluster(spaces, jobs, client):
+    "Make the shards of `jobs` on a Dask cluster; yields them, or the errors met, in order."
+    futures = deque()
+    with foreign('The Dask cluster failed', 'Workers that live and have featgeom installed',
+                 'See its logs; what is complete is kept, and the same call goes on'):
+        try:
+            held, = client.scatter([spaces], broadcast=True, hash=False)
+            most = 2*sum(client.nthreads().values())
+            for job in jobs:
+                if len(futures) >= most: yield futures.popleft().result()
+                futures.append(client.submit(_attempt, held, *job, pure=False))
+            while futures: yield futures.popleft().result()
+        finally: client.cancel(list(futures))
+
+# %% ../nbs/06a_collecting.ipynb #49973a3c
+class _Spool:
+    "Documents in a file without a name: text i is read back when it is asked for."
+    def __init__(self, folder): self.file, self.ends = TemporaryFile(dir=folder), array('q', [0])
+
+    def add(self, text):
+        data = text.encode()
+        self.file.write(data)
+        self.ends.append(self.ends[-1] + len(data))
+
+    def __len__(self): return len(self.ends) - 1
+
+    def __getitem__(self, i):
+        if i >= len(self): raise IndexError(i)
+        self.file.seek(self.ends[i])
+        return self.file.read(self.ends[i + 1] - self.ends[i]).decode()
+
+def _spooled(texts, folder, model, context, max_tokens, progress):
+    "All documents of an iterable as a `_Spool`, or those that hold its first `max_tokens`."
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        out = _Spool(folder)
+    def passing():
+        for i, o in enumerate(tqdm(texts, unit=' docs', unit_scale=True, disable=not progress, desc='collect: read')):
+            _check_text(i, o)
+            with writing(folder): out.add(o)
+            yield o
+    if max_tokens is None: deque(passing(), maxlen=0)
+    else:
+        left = max_tokens
+        for w in token_windows(model, passing(), context):
+            left -= int(w.keep.sum())
+            if left <= 0:
+                del out.ends[w.doc + 2:]                 # more may have been read, to be tokenized together
+                break
+    return out
+
+def _fingerprint(texts):
+    "`fingerprint(*texts)`, one text at a time."
+    sha = hashlib.sha256()
+    for o in texts:
+        data = o.encode()
+        sha.update(f'str {len(data)}\n'.encode())
+        sha.update(data)
+    return sha.hexdigest()
+
 # %% ../nbs/06a_collecting.ipynb #1570846c
 def collect(
-    spaces,                    # FeatureSpaces that share a tokenizer, or one
-    texts,                     # documents, list of str
+    spaces,                    # FeatureSpaces that share a tokenizer, or one; those without an SAE are stored dense
+    texts,                     # documents: list of str, or any iterable of them, read once to a file beside the store
     store=None,                # folder, one subfolder a space; None: temporary, gone with the result, cannot resume
     context: int=None,         # tokens in a window, those in front included; None: the smallest of the models'
     max_tokens: int=None,      # rows kept in all; None: every token
@@ -149,51 +313,73 @@ def collect(
     dtype: str='float16',      # of the stored values, or float32
     progress: bool=True,       # show a bar with tokens per second
     shard: int=2**16,          # rows in a shard: what a kill can lose
+    workers: int=1,            # processes that make shards, each with a copy of the models
+    client=None,               # a Dask client: its cluster makes the shards
 ) -> list:                     # of FeatureActs, one a space, row i of all of them the same token
     """Run texts through models and SAEs in one pass; keep the active features of all tokens but special ones.
 
     A longer text goes on in further windows. The same call goes on where one was stopped, and opens what is finished.
-    Raises `FeatgeomError` for tokenizers that differ, another request's store, no text, NaN, values beyond `dtype`."""
-    spaces, texts = _check_spaces(spaces), _check_texts(texts)
-    for name, value in dict(batch=batch, max_tokens=max_tokens).items():
+    Each of `workers` has its share of torch's threads; where sums depend on the number of threads, float32 differs in
+    its last bits, and `torch.set_num_threads(1)` makes the bytes equal. Raises `FeatgeomError` for tokenizers that
+    differ, another request's store, no text, NaN, values beyond `dtype`, a disk that is full, a worker that dies."""
+    if getattr(current_process(), '_inheriting', False):                      # a worker is importing this script
+        raise FeatgeomError('collect in a script that its workers import', 'Work that starts in the main process alone',
+                            'Put it under `if __name__ == "__main__":`')
+    spaces = _check_spaces(spaces)
+    for name, value in dict(batch=batch, max_tokens=max_tokens, workers=workers).items():
         if not (name == 'max_tokens' and value is None): check_whole(name, value)
     if dtype not in ('float16', 'float32'):
         raise FeatgeomError(f'dtype={dtype!r}', '"float16" or "float32"', 'Leave it at float16')
-    context = _shared_context([space.model for space in spaces], context)
-    shard = shard_rows(shard, max(space.f for space in spaces))
-    shared = dict(mask='BOS, pad, special', context=context, max_tokens=max_tokens, documents=len(texts),
-                  texts=fingerprint(*texts), tokenizer=_shared_tokenizer(spaces))
+    if client is not None and (workers != 1 or not all(hasattr(client, o) for o in ('scatter', 'submit', 'nthreads'))):
+        raise FeatgeomError(f'client of type {type(client).__name__} and workers={workers}',
+                            'A dask.distributed Client, or workers=', 'Pass one of the two')
+    model, context = spaces[0].model, _shared_context([space.model for space in spaces], context)
+    shard = min(shard_rows(shard, space.f, space.dense) for space in spaces)
     temporary = TemporaryDirectory(prefix='featgeom-') if store is None else None
     root = Path(store if temporary is None else temporary.name)
+    tokenizer = _shared_tokenizer(spaces)
+    texts = _check_texts(texts, lambda o: _spooled(o, root, model, context, max_tokens, progress))
+    shared = dict(mask='BOS, pad, special', context=context, max_tokens=max_tokens, documents=len(texts),
+                  texts=_fingerprint(texts), tokenizer=tokenizer)
     requests = {space.name: _request(space, shared, dtype) for space in spaces}
     done = {space.name: _finished(root/_folder_name(space.name), requests[space.name]) for space in spaces}
     todo = [space for space in spaces if done[space.name] is None]
-    resume = dict(batch=int(batch), shard=shard)
-    writers = {space.name: StoreWriter(root/_folder_name(space.name), requests[space.name], resume) for space in todo}
-    if todo: done.update(_run(todo, writers, texts, context, max_tokens, batch, shard, progress, temporary is not None))
+    if todo:
+        with ExitStack() as locks:
+            resume = dict(batch=int(batch), shard=shard)
+            writers = {space.name: locks.enter_context(StoreWriter(root/_folder_name(space.name), requests[space.name],
+                                                                   resume)) for space in todo}
+            done.update(_run(todo, writers, texts, context, max_tokens, batch, dtype, shard, workers, client, progress,
+                             temporary is not None))
     for acts in done.values(): acts.temporary = temporary
     return [done[space.name] for space in spaces]
 
-def _run(spaces, writers, texts, context, max_tokens, batch, shard, progress, temporary):
-    "Fill the stores of `spaces`, shard by shard; skips shards that are whole. Returns {name: FeatureActs}."
-    models = {}
-    for space in spaces: models.setdefault(space.model.hash, (space.model, []))[1].append(space)
-    done, rows, characters = min(o.done for o in writers.values()), 0, np.cumsum([len(o) for o in texts])
-    seen, last = set(), 0
+def _run(spaces, writers, texts, context, max_tokens, batch, dtype, shard, workers, client, progress, temporary):
+    "Fill the stores of `spaces`, shard by shard, behind those that are whole. Returns {name: FeatureActs}."
+    model, first = spaces[0].model, min(writers.values(), key=lambda o: o.done)
+    rows, last, pos, seen = _end_of(first)
+    characters = np.cumsum([len(o) for o in texts])
     name = 'collect (temporary: cannot resume)' if temporary else 'collect'
-    bar = tqdm(total=max_tokens, unit=' tok', unit_scale=True, disable=not progress, desc=name)
+    bar = tqdm(total=max_tokens, initial=rows, unit=' tok', unit_scale=True, disable=not progress, desc=name)
+    def jobs():
+        nonlocal last
+        planned, left = rows, np.inf if max_tokens is None else max_tokens - rows
+        for i, group in enumerate(_plan(_windows_behind(model, texts, context, last, pos), shard, left), first.done):
+            ids = np.concatenate([w.ids[w.keep] for w in group])
+            seen.update(np.unique(ids).tolist())
+            last, planned = group[-1].doc, planned + len(ids)
+            bar.total = max(planned, min(max_tokens or np.inf, int(planned*characters[-1]/characters[last])))  # a guess
+            yield [o for o, writer in writers.items() if i >= writer.done], group, batch, dtype
+    if client is not None: shards = _on_cluster(spaces, jobs(), client)
+    elif workers > 1: shards = _in_processes(spaces, jobs(), workers)
+    else: shards = (_make_shard(spaces, *job, bar.update) for job in jobs())
     try:
-        for i, windows in enumerate(_plan(token_windows(spaces[0].model, texts, context), shard, max_tokens)):
-            here, last = _window_rows(windows), windows[-1].doc
-            seen.update(np.unique(here.token_id).tolist())
-            rows += len(here)
-            bar.total = max(rows, min(max_tokens or np.inf, int(rows*characters[-1]/characters[last])))   # an estimate
-            if i < done:
-                bar.initial = bar.n = rows
-                continue
-            for name, matrix in _encode_windows(list(models.values()), windows, batch, bar.update).items():
-                if i >= writers[name].done: writers[name].add(matrix, here)
-        bar.total = rows
+        with closing(shards):
+            for out in shards:
+                if isinstance(out, BaseException): raise out
+                for key, o in out.items(): writers[key].add_shard(*o)
+                if workers > 1 or client is not None: bar.update(o[1])
+        bar.total = bar.n
     except KeyboardInterrupt:
         kept = min(sum(o['rows'] for o in w.shards) for w in writers.values())
         folders = ', '.join(str(w.folder) for w in writers.values())
@@ -201,9 +387,23 @@ def _run(spaces, writers, texts, context, max_tokens, batch, shard, progress, te
         raise KeyboardInterrupt(f'Collect was stopped; {"store=None keeps nothing" if temporary else safe}') from None
     finally: bar.close()
     ids = sorted(seen)
-    parts = token_bytes(spaces[0].model.tokenizer, ids)
-    tokens = {id: o.decode('utf-8', 'surrogateescape') for id, o in zip(ids, parts)}
-    return {space.name: writers[space.name].finish(texts[:last + 1], tokens) for space in spaces}
+    tokens = {id: o.decode('utf-8', 'surrogateescape') for id, o in zip(ids, token_bytes(model.tokenizer, ids))}
+    return {space.name: writers[space.name].finish((texts[i] for i in range(last + 1)), tokens) for space in spaces}
+
+def _end_of(writer):
+    "Where the whole shards of a stopped run end: rows, document and position of the last; token ids that occur, a set."
+    rows, doc, pos, seen = 0, 0, -1, set()
+    for o in writer.shards:
+        path = writer.folder/o['file']
+        t = read_tensors(path, np.memmap(path, np.uint8, 'r'), shard_layout(writer.request, o))[0]
+        rows, doc, pos = rows + o['rows'], int(t['doc'][-1]), int(t['pos'][-1])
+        seen.update(np.unique(t['token_id']).tolist())
+    return rows, doc, pos, seen
+
+def _windows_behind(model, texts, context, doc, pos):
+    "The windows behind token `pos` of document `doc`; what lies before it is not even tokenized again."
+    for w in token_windows(model, (texts[i] for i in range(doc, len(texts))), context):
+        if w.doc or w.pos.max() > pos: yield replace(w, doc=w.doc + doc)
 
 # %% ../nbs/06a_collecting.ipynb #e5300061
 def _check_spaces(spaces):
@@ -221,20 +421,29 @@ def _check_spaces(spaces):
                                 'Names that differ, and not by case alone', 'Pass name= to FeatureSpace.load')
     return spaces
 
-def _check_texts(texts):
-    "A list of str that can be written."
-    if isinstance(texts, (str, bytes)): raise FeatgeomError('One string as texts', 'A list of strings', 'Pass [text]')
-    texts = list(texts)
-    if not texts: raise FeatgeomError('No texts', 'At least one', 'Check what was read as texts')
-    for i, o in enumerate(texts):
-        if not isinstance(o, str):
-            raise FeatgeomError(f'texts[{i}] is a {type(o).__name__}', 'Strings', 'For a table, pass its text column')
-        try: o.encode()
-        except UnicodeEncodeError:
-            raise FeatgeomError(f'texts[{i}] holds half of a surrogate pair', 'Text that can be written as UTF-8',
-                                'Repair it or leave it out') from None
+def _check_texts(texts, spooled):
+    "The documents, each of them checked: a list, or of another iterable what `spooled` makes of it."
+    if isinstance(texts, (str, bytes, Path)):
+        raise FeatgeomError('One path as texts' if isinstance(texts, Path) else 'One string as texts',
+                            'A list (or any iterable) of strings', 'Pass [text], or featgeom.texts.read_texts(path)')
+    if isinstance(texts, (list, tuple)):
+        for i, o in enumerate(texts): _check_text(i, o)
+    else:
+        with foreign('texts that are no documents', 'A list (or any iterable) of strings', 'Check them'):
+            texts = iter(texts)
+        texts = spooled(texts)
+    if not len(texts): raise FeatgeomError('No texts', 'At least one', 'Check what was read as texts')
     if not any(texts): raise FeatgeomError(f'{len(texts)} texts, all empty', 'At least one token', 'Check them')
     return texts
+
+def _check_text(i, o):
+    "A str that can be written."
+    if not isinstance(o, str):
+        raise FeatgeomError(f'texts[{i}] is a {type(o).__name__}', 'Strings', 'For a table, pass its text column')
+    try: o.encode()
+    except UnicodeEncodeError:
+        raise FeatgeomError(f'texts[{i}] holds half of a surrogate pair', 'Text that can be written as UTF-8',
+                            'Repair it or leave it out') from None
 
 def _shared_context(models, context):
     "The window for all models: what was asked for, if every model can read it; else the smallest of theirs."
@@ -252,8 +461,9 @@ def _request(space, shared, dtype):
     "What a store of this space must hold: the part of the manifest that is known before the work."
     rows = dict(kind='token', columns=['doc', 'pos', 'token_id', 'start', 'end'])
     model_dtype = str(next(space.model.hf.parameters()).dtype).removeprefix('torch.')
-    return dict(format=FORMAT, name=space.name, n_features=int(space.f), dtype=dtype, rows=rows, **space.provenance(),
-                model_dtype=model_dtype, **shared)
+    layout = dict(layout='dense') if space.dense else {}
+    return dict(format=FORMAT, name=space.name, n_features=int(space.f), dtype=dtype, **layout, rows=rows,
+                **space.provenance(), model_dtype=model_dtype, **shared)
 
 def _finished(folder, request):
     "The finished store in this folder if it is what was asked for; None where there is none; an error for another one."

@@ -60,7 +60,7 @@ class Space:
     "A FeatureSpace as collect sees it."
     def __init__(self, model, sae, layer=0, name='A'):
         self.model, self.sae, self.site, self.name = model, sae, f'blocks.{layer}.hook_resid_post', name
-        self.d, self.f = sae.W.shape
+        self.d, self.f, self.dense = *sae.W.shape, False
     def provenance(self):
         return dict(model='toy', model_hash=self.model.hash, site=self.site, sae='toy', sae_hash=self.sae.hash,
                     architecture='relu', d=self.d, f=self.f)
