@@ -13,7 +13,7 @@ import lazy_loader as lazy
 import numpy as np
 import traitlets
 
-from .core import FeatgeomError, Result, generator, nearest, read_arrays, write_arrays
+from .core import FeatgeomError, Result, check_whole, generator, nearest, read_arrays, write_arrays
 from .widget import Widget, pack, svg_text
 
 _umap = lazy.load('umap')
@@ -56,7 +56,7 @@ def quality(
 ) -> Quality:
     "Trustworthiness, continuity and kNN recall of a picture; 3 or more rows, none zero. Source: Venna & Kaski 2001."
     vectors, xy = _matrix(vectors, 'vectors'), _matrix(xy, 'xy').astype(np.float64)
-    n = len(vectors)
+    n, k, sample, seed = len(vectors), check_whole('k', k), check_whole('sample', sample), check_whole('seed', seed, 0)
     if len(xy) != n or n < 3:
         raise FeatgeomError(f'{n:,} vectors and {len(xy):,} places', 'Equally many, 3 or more',
                             'Pass the embedded rows only')
@@ -129,6 +129,12 @@ class Embedding(Result):
         xy, kept = arrays['xy'], arrays['kept']
         if kept.ndim != 1 or xy.shape != (len(kept), 2) or kept.dtype != bool or kept.sum() != meta['n']:
             raise bad('its places do not fit its numbers')
+        if xy.dtype != np.float32 or not np.isfinite(xy[kept]).all(): raise bad('places that are no numbers')
+        counts, shares = ('seed', 'n', 'n_excluded', 'k', 'n_scored'), ('trustworthiness', 'continuity', 'knn_recall', 'chance_recall')
+        known = meta['method'] in ('umap', 'pca') and isinstance(meta['params'], dict)
+        if not known or any(type(meta[o]) is not int or not 0 <= meta[o] < 2**63 for o in counts) or \
+                any(type(meta[o]) not in (int, float) or not -1 <= meta[o] <= 1 for o in shares):
+            raise bad('settings or scores that no picture has')
         return cls(xy, kept, **meta)
 
 # %% ../nbs/10_embedding.ipynb #59ef3fd2
@@ -147,7 +153,10 @@ def embed(
     vectors = _matrix(vectors, 'vectors')
     if method not in ('umap', 'pca'):
         raise FeatgeomError(f'method={method!r}', "'umap' or 'pca'", nearest(method, ['umap', 'pca']))
-    generator(seed)   # refuses what is no seed
+    seed = check_whole('seed', seed, 0)
+    n_neighbors, sample = check_whole('n_neighbors', n_neighbors, 2), check_whole('sample', sample)
+    if isinstance(min_dist, bool) or not isinstance(min_dist, (int, float)) or not 0 <= min_dist <= 1:
+        raise FeatgeomError(f'min_dist={min_dist!r}', 'A number from 0 to 1', 'Leave it at .1')
     wanted = np.ones(len(vectors), bool) if keep is None else np.asarray(keep)
     if wanted.dtype != bool or wanted.shape != (len(vectors),):
         raise FeatgeomError(f'keep of shape {wanted.shape} and type {wanted.dtype}', f'({len(vectors)},) bool',
@@ -212,7 +221,8 @@ def clusters(
     if len(labels) != len(xy):
         raise FeatgeomError(f'{len(labels):,} labels for {len(xy):,} points', 'One each',
                             'Pass the labels of the embedded features')
-    size = max(5, round(len(xy)**.5/3)) if min_size is None else min_size
+    size = max(5, round(len(xy)**.5/3)) if min_size is None else check_whole('min_size', min_size, 2)
+    check_whole('words', words)
     found = np.full(len(xy), -1)
     if len(xy) >= max(2, size): found = _sklearn.cluster.HDBSCAN(min_cluster_size=size, copy=True).fit_predict(xy)
     counts = np.bincount(found[found >= 0])
@@ -382,7 +392,7 @@ class LinkedMap(Widget):
                                     'Say which panels it links')
             pairs = {(0, 1): pairs}
         self._check_pairs(pairs, len(names))
-        if partners < 1: raise FeatgeomError(f'partners={partners}', '1 or more', 'Pass partners=3')
+        partners = check_whole('partners', partners)
         self.pairs, self._known = pairs, {p.name: frozenset(p.ids.tolist()) for p in self.panels}
         payload, self._sets = self._pack(pairs, partners)
         super().__init__(payload=payload)
