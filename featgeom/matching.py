@@ -36,7 +36,8 @@ def _live(acts, seen, metric, min_fires, name):
     fires, often = seen.fires, seen.fires >= min_fires
     live = often & varies
     about = dict(name=getattr(acts, 'name', name), f=len(fires), live=int(live.sum()), dead=int((fires == 0).sum()),
-                 rare=int(((fires > 0) & ~often).sum()), constant=int((often & ~varies).sum()), fingerprint=seen.content)
+                 rare=int(((fires > 0) & ~often).sum()), constant=int((often & ~varies).sum()),
+                 fingerprint=seen.content)
     if live.any(): return np.flatnonzero(live), about
     raise FeatgeomError(f'{name} has no feature to match: of {len(fires):,}, {about["dead"]:,} are dead, '
                         f'{about["rare"]:,} rare, {about["constant"]:,} constant',
@@ -85,7 +86,8 @@ def _pooled(owner, score, rank, draws, width):
     "p and null of rows with these owners and scores, in any order."
     order, p, null = np.argsort(owner, kind='stable'), np.empty(len(owner)), np.empty(len(owner))
     row_at, score = np.searchsorted(owner[order], np.arange(len(rank) + 1)), score[order]
-    for _ in in_threads(lambda o: _pooled_kernel(*o, row_at, score, rank, draws, width, p, null), slices(len(rank))): pass
+    parts = row_at, score, rank, draws, width, p, null
+    for _ in in_threads(lambda o: _pooled_kernel(*o, *parts), slices(len(rank))): pass
     out = np.empty((2, len(owner)))
     out[:, order] = p, null
     return out
@@ -151,7 +153,7 @@ class Pairs(Result):
             pq.write_table(sheet, out := io.BytesIO())
             data = out.getvalue()
         else:
-            raise FeatgeomError(f'{path.name!r}', 'A name that ends in .csv, .json or .parquet', 'Choose one of the three')
+            raise FeatgeomError(f'{path.name!r}', 'A name that ends in .csv, .json or .parquet', 'Choose one of them')
         write_bytes(path, data)
         return path
 
@@ -263,10 +265,10 @@ def match(
     rows, rng, whole = _same_rows(acts_a, acts_b), generator(seed), isinstance(seed, (int, np.integer))
     for o in (acts_a, acts_b):
         if metric == 'jaccard' and getattr(o, 'dense', False):
-            raise FeatgeomError(f'metric="jaccard" and the dense store {o.name!r}', 'Jaccard compares sparse stores only',
+            raise FeatgeomError(f'metric="jaccard" and the dense store {o.name!r}', 'Jaccard compares sparse stores',
                                 'A neuron is hardly ever exactly 0, so where it fires says nothing: use correlation')
     if store is not None and not whole:
-        raise FeatgeomError('A Generator as seed, and store=', 'A seed that the next process can use again', 'Pass seed=0')
+        raise FeatgeomError('A Generator as seed, and store=', 'A seed that the next process can use', 'Pass seed=0')
     groups = None if given is None else row_groups(rows, given)
     seen = list(in_threads(lambda o: survey(*o), ((acts_a, 'A'), (acts_b, 'B'))))
     (ids_a, about_a), (ids_b, about_b) = (
@@ -303,7 +305,7 @@ def match(
             meta.update(permutations=int(permutations), given_rows=int((np.bincount(groups)[groups] > 1).sum()))
         return journal.finish(as_pairs(columns, meta, ids_a, ids_b))
 
-# %% ../nbs/09_matching.ipynb #678e03fc
+# %% ../nbs/09_matching.ipynb #2804d15a
 class _journal:
     "The finished units of work of one match, in a folder that one process at a time may use; without one, nothing."
     def __init__(self, folder, request, rows):
@@ -312,13 +314,15 @@ class _journal:
         self.result = self.folder/'pairs.safetensors'
         same = None if rows is None else fingerprint(rows.kind, *(x for o in sorted(rows.columns.items()) for x in o))
         flat = {f'{o} {name}': v for o in 'ab' for name, v in request[o].items()}
-        self.request = json.loads(json.dumps(dict({o: v for o, v in request.items() if o not in 'ab'}, rows=same, **flat)))
+        request = {o: v for o, v in request.items() if o not in 'ab'}
+        self.request = json.loads(json.dumps({**request, **flat, 'rows': same}))
 
     def __enter__(self):
         if self.folder is None: return self
         try: self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise FeatgeomError(f'No store at {self.folder} ({e})', 'A folder to write in', 'Pass another store=') from None
+            raise FeatgeomError(f'No store at {self.folder} ({e})', 'A folder to write in',
+                                'Pass another store=') from None
         self.lock = FileLock(self.folder/'.lock')
         try: self.lock.acquire(timeout=0)
         except Timeout:
@@ -417,7 +421,8 @@ def listed(
     one_to_one: bool,  # only the assignment
 ) -> tuple:            # (columns of the result, the tests of both sides, notes on the assignment or None)
     "The rows of a result from the lists of both sides."
-    (top_a, who_a, top_b, who_b), f_a, f_b, wide = (of_a.top, of_a.who, of_b.top, of_b.who), len(of_a.top), len(of_b.top), of_a.top.shape[1]
+    top_a, who_a, top_b, who_b = of_a.top, of_a.who, of_b.top, of_b.who
+    (f_a, wide), f_b = top_a.shape, len(top_b)
     def entries(k):
         "Both lists cut at k: (a, b, score) of A's and of B's."
         (i, x), (j, y) = np.nonzero(top_a[:, :k] > -np.inf), np.nonzero(top_b[:, :k] > -np.inf)

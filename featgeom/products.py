@@ -6,11 +6,11 @@
 __all__ = ['THREADS', 'in_threads', 'cut', 'slices', 'Survey', 'survey', 'Columns', 'columns', 'Side', 'side', 'Lists', 'merged',
            'Held', 'check_memory', 'now', 'search', 'PairBlocks', 'pair_sums']
 
-# %% ../nbs/08a_products.ipynb #53ccb1d0
+# %% ../nbs/08a_products.ipynb #cf0176db
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from operator import itemgetter
 import hashlib
 
@@ -50,7 +50,7 @@ def cut(
 
 def slices(m): return cut(np.ones(m), pieces=4*THREADS)
 
-# %% ../nbs/08a_products.ipynb #bfd41149
+# %% ../nbs/08a_products.ipynb #1b83e65c
 @njit(cache=True, nogil=True)
 def _tally(indices, values, fires, total):
     "Add a block to counts and sums of its features; returns the smallest value."
@@ -66,7 +66,7 @@ def _squares(indices, values, mean, square):
     for x in range(len(indices)): square[indices[x]] += (values[x] - mean[indices[x]])**2
 
 def _row_blocks(acts, centre=None, most=2**16):
-    "Rows of a store in order, as (first, csr_array or ndarray); features whose `centre` (f,) is not 0 are centred there."
+    "Rows of a store in order, (first, csr_array or ndarray); features whose `centre` (f,) is not 0 are centred."
     steep = np.flatnonzero(centre) if centre is not None else ()
     for first, block in acts.blocks():
         if len(steep) == 0 or isinstance(block, np.ndarray): yield first, block
@@ -79,7 +79,7 @@ def _row_blocks(acts, centre=None, most=2**16):
                 yield first + lo, sparse.csr_array(some + minus)
 
 def _moments(blocks, n, f):
-    "Firing counts, means, variances (divided by n) of all features, (f,) each, and the smallest value; `blocks()` reads."
+    "Firing counts, means, variances (divided by n) of all features, (f,) each, and the smallest value."
     fires, total, square, low, dense = np.zeros(f, np.int64), np.zeros(f), np.zeros(f), 0., False
     for _, block in blocks():
         dense = isinstance(block, np.ndarray)
@@ -306,14 +306,15 @@ def merged(one: Lists, two: Lists) -> Lists:
     "Two sets of lists as one, without touching them."
     return Lists(one.top.copy(), one.who.copy()).merge(two)
 
-# %% ../nbs/08a_products.ipynb #57423532
+# %% ../nbs/08a_products.ipynb #31e7db83
 @njit(cache=True, nogil=True)
 def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, shift, jaccard, signed,
                    top_a, who_a, top_b, who_b):
     "Best partners of columns of A among rows of B (moved by `shift`), and the reverse."
     k, f = top_a.shape[1], stat_b.shape[1]
-    total, met, low_b, scale_b, tilt_b = np.zeros(f), np.zeros(f, np.bool_), np.full(f, -np.inf), stat_b[0].copy(), stat_b[1]
-    root = 1. if jaccard else np.sqrt(n)
+    total, met, low_b, scale_b, tilt_b = np.zeros(f), np.zeros(f, np.bool_), top_b[:, k-1].copy(), stat_b[0].copy(), \
+        stat_b[1]
+    root, can = 1. if jaccard else np.sqrt(n), np.zeros(128, np.bool_)
     scale_b /= root
     for i in range(len(ap) - 1):
         for x in range(ap[i], ap[i+1]):
@@ -327,35 +328,37 @@ def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, 
                 for y in range(bp[r], bp[r+1]): met[bi[2*y]] = True
             for y in range(bp[r], bp[r+1]): total[bi[2*y]] += v*bv[2*y + 1]
         p, q, low = stat_a[0, i]/root, stat_a[1, i], -np.inf
-        for at in range(0, f, 64):
-            t, s, z, worst = total[at:at + 64], scale_b[at:at + 64], tilt_b[at:at + 64], low_b[at:at + 64]
+        for at in range(0, f, 128):
+            t, s, z, worst = total[at:at + 128], scale_b[at:at + 128], tilt_b[at:at + 128], low_b[at:at + 128]
             hit = False
             if jaccard:
                 for j in range(len(t)):
                     score = t[j]/(p + s[j] - t[j])                           # |A & B| / |A or B|
-                    hit |= (score > low) | (score > worst[j])
+                    can[j] = (score > low) | (score >= worst[j])
+                    hit |= can[j]
             else:
                 for j in range(len(t)):
                     score = t[j]*(p*s[j]) - q*z[j]                           # E[ab]/(sd sd) - (mean/sd)(mean/sd)
-                    hit |= (score > low) | (score > worst[j])
+                    can[j] = (score > low) | (score >= worst[j])
+                    hit |= can[j]
             if not hit: continue
             for j in range(len(t)):
-                if t[j] == 0 and not (signed and met[at + j]): continue
+                if not can[j] or (t[j] == 0 and not (signed and met[at + j])): continue
                 score = t[j]/(p + s[j] - t[j]) if jaccard else t[j]*(p*s[j]) - q*z[j]
                 if score > low:
                     _insert(score, first_b + at + j, top_a[i], who_a[i])
                     low = top_a[i, k-1]
-                if score > worst[j]:
+                if score >= worst[j]:
                     _insert(score, first_a + i, top_b[at + j], who_b[at + j])
                     worst[j] = top_b[at + j, k-1]
         total[:] = 0.
         if signed: met[:] = False
 
-# %% ../nbs/08a_products.ipynb #9a7a90d5
-def _search_piece(piece, part, shift, k):
-    "Columns of A against rows of B: the lists of both."
+# %% ../nbs/08a_products.ipynb #11b40850
+def _search_piece(piece, part, shift, k, theirs=None):
+    "Columns of A against rows of B: the lists of both; B's are `theirs`, gone on with, where given."
     (first_a, cols, stat_a), (first_b, n, pointers, index, stat_b, jaccard, signed) = piece, part
-    mine, theirs = Lists.empty(stat_a.shape[1], k), Lists.empty(stat_b.shape[1], k)
+    mine, theirs = Lists.empty(stat_a.shape[1], k), Lists.empty(stat_b.shape[1], k) if theirs is None else theirs
     _search_kernel(first_a, *cols.parts(), stat_a, first_b, pointers, index, index.view(np.float32), stat_b, n, shift,
                    jaccard, signed, mine.top, mine.who, theirs.top, theirs.who)
     return mine, theirs
@@ -374,11 +377,13 @@ def _joined(mine): return Lists(*(np.concatenate([getattr(o, what) for o in mine
 
 def _local(pieces, part, shift, k):
     "One pass over a block of A and a block of B, in threads."
-    mine, theirs = [], None
-    for x, y in in_threads(lambda o: _search_piece(o, part, shift, k), pieces):
-        mine.append(x)
-        theirs = y if theirs is None else theirs.merge(y)
-    return _joined(mine), theirs
+    theirs = [None]*THREADS                                # list.pop and append are atomic
+    def task(piece):
+        mine, grown = _search_piece(piece, part, shift, k, theirs.pop())
+        theirs.append(grown)
+        return mine
+    mine = _joined(list(in_threads(task, pieces)))
+    return mine, reduce(Lists.merge, [o for o in theirs if o is not None])
 
 def _on_cluster(client, pieces, part, shift, k):
     "The same on a cluster: a task for each piece; B's lists are merged two by two there."
@@ -391,7 +396,7 @@ def _on_cluster(client, pieces, part, shift, k):
     *mine, theirs = client.gather([submit(itemgetter(0), o) for o in done] + theirs)
     return _joined(mine), theirs
 
-# %% ../nbs/08a_products.ipynb #61de4fd9
+# %% ../nbs/08a_products.ipynb #4b25215d
 @njit(cache=True, nogil=True)
 def _mixed(lo, hi, indptr, indices, values, slot, dense, total):
     "Add the products of a sparse block of rows and a dense one, for places lo..hi of the sparse side."
@@ -430,14 +435,15 @@ def _dense_pass(a, b, lo, hi, shift, k):
         y = _standard(b, y)
         if a.dense: total += _standard(a, x)[:, lo:hi].T @ y
         else:
-            for _ in in_threads(lambda o: _mixed(*o, x.indptr, x.indices, x.data, slot, y, total), slices(hi - lo)): pass
+            parts = x.indptr, x.indices, x.data, slot, y, total
+            for _ in in_threads(lambda o: _mixed(*o, *parts), slices(hi - lo)): pass
     total *= (1 if a.dense else a.stat[0, lo:hi, None])/n
     mine, theirs = Lists.empty(hi - lo, k), Lists.empty(len(b.ids), k)
     mine.offer(total)
     theirs.offer(total.T, first=lo)
     return mine, theirs
 
-# %% ../nbs/08a_products.ipynb #643e3e71
+# %% ../nbs/08a_products.ipynb #e7174d6a
 class Held:
     "The part loaded last: a side that is a single block is loaded once."
     def __init__(self,
@@ -457,7 +463,8 @@ def check_memory(
     "A quarter of what is left for blocks. Raises `FeatgeomError` where too little is."
     least = int(fixed) + 2**16
     if check_whole('memory', memory) < least:
-        raise FeatgeomError(f'memory={memory:,} bytes', f'At least {least:,} here', 'Allow more, or list fewer: a smaller k')
+        raise FeatgeomError(f'memory={memory:,} bytes', f'At least {least:,} here',
+                            'Allow more, or list fewer: a smaller k')
     return (memory - fixed)/4
 
 def now(name, make): return make()                         # what keeps no journal
@@ -470,13 +477,15 @@ def search(
     keep: Callable=now,   # called with (name of a unit of work, function that makes its arrays); returns the arrays
     client=None,          # a dask.distributed Client, or what has scatter, submit and gather alike; for sparse stores
 ) -> list:                # (Lists of A, Lists of B) for each pass
-    "Best partners in both directions, exact and the same for any `memory`, number of threads, or `client`."
+    """Best partners in both directions, exact in float64.
+
+    The same to the last bit for any `memory`, number of threads or `client`; of dense stores to rounding (1e-15)."""
     n = a.acts.shape[0]
     if a.dense and not b.dense:
         return [o[::-1] for o in search(b, a, [((n - s) % n, k) for s, k in passes], memory, keep, client)]
-    f_a, f_b, count = len(a.ids), len(b.ids), 2*THREADS if client is None else 8
+    f_a, f_b, count = len(a.ids), len(b.ids), 4*THREADS if client is None else 8
     most_k, lists = max(k for _, k in passes), 16*sum(k for _, k in passes)*(f_a + f_b)
-    room = check_memory(memory, lists + 16*most_k*((count + 1)*f_b + 2*f_a) + (0 if b.dense else 8*n))
+    room = check_memory(memory, lists + 16*most_k*((max(THREADS, 8) + 1)*f_b + 2*f_a) + (0 if b.dense else 8*n))
     signed = a.signed or b.signed
     if b.dense:
         blocks_a, blocks_b = cut(np.full(f_a, 8*f_b), room), [(0, f_b)]
@@ -501,7 +510,7 @@ def search(
                 found[1][slice(*other)].merge(Lists(got['top_b'], got['who_b']))
     return out
 
-# %% ../nbs/08a_products.ipynb #b0881f40
+# %% ../nbs/08a_products.ipynb #e382fc35
 class PairBlocks:
     "Goes through listed pairs, those of one block of A and one block of B at a time, within a budget."
     def __init__(self,
@@ -555,6 +564,7 @@ def pair_sums(
     costs = [8*(o.nnz if centred else o.fires) for o in (a, b)]
     for pick, x, y, one, two in PairBlocks(i, j, load(a), load(b), *costs, check_memory(memory, 4*n*THREADS)):
         sums, met = np.zeros(len(pick)), np.zeros(len(pick), np.int64)
-        for _ in in_threads(lambda o: _sums(*o, n, x, y, *one.parts(), *two.parts(), sums, met), slices(len(pick))): pass
+        parts = n, x, y, *one.parts(), *two.parts(), sums, met
+        for _ in in_threads(lambda o: _sums(*o, *parts), slices(len(pick))): pass
         dot[pick], both[pick] = sums, met
     return dot, both

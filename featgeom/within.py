@@ -44,7 +44,7 @@ def row_groups(
     before[follows] = token[follows - 1]
     return np.unique(np.stack([before, token], 1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
-# %% ../nbs/08b_within.ipynb #391550aa
+# %% ../nbs/08b_within.ipynb #eac2aee0
 @njit(cache=True, nogil=True)
 def _spread_within(indptr, indices, values, group, size):
     "Of each column: sum of squares around the group means, and around zero. Rows are ordered by group."
@@ -90,7 +90,7 @@ def _product_within(lo, hi, a, b, ap, ai, av, bp, bi, bv, group, size, product, 
 
 @njit(cache=True, nogil=True)
 def _exchange(lo, hi, a, b, ap, ai, av, bp, bi, bv, perm, product, reach):
-    "Of pairs lo..hi (fastest by rising a): count the columns of `perm` (rows, draws) whose sum of a*b reaches `product`."
+    "Of pairs lo..hi (best by rising a): count the columns of `perm` (rows, draws) whose sum of a*b reaches `product`."
     line, total, last = np.zeros(len(perm), np.float32), np.zeros(perm.shape[1]), -1
     for e in range(lo, hi):
         if a[e] != last:

@@ -450,6 +450,171 @@ def test_seed_reproduces_and_inputs_are_untouched():
     assert (before != x.csr()).nnz == 0 and np.array_equal(np.random.get_state()[1], state)
 
 
+def test_exports_hold_every_number(pairs, tmp_path):
+    import pandas as pd
+    import pyarrow.parquet as pq
+    table = pairs.table()
+    sheet = pq.read_table(pairs.export(tmp_path/'p.parquet'))
+    assert sheet.to_pandas().equals(table) and json.loads(sheet.schema.metadata[b'featgeom']) == pairs.meta
+    back = json.loads(pairs.export(tmp_path/'p.json').read_text())
+    assert back['meta'] == pairs.meta
+    assert pd.DataFrame(back['columns']).astype(dict(_COLUMNS)).equals(table)
+    back = pd.read_csv(pairs.export(tmp_path/'p.csv')).astype(dict(_COLUMNS))
+    assert all(np.array_equal(back[o], table[o], equal_nan=back[o].dtype.kind == 'f') for o in _COLUMNS)
+    assert json.loads((tmp_path/'p.csv.meta.json').read_text()) == pairs.meta
+    with pytest.raises(FeatgeomError, match='.csv, .json or .parquet'): pairs.export(tmp_path/'p.xlsx')
+    assert pairs.export(tmp_path/'p.json').read_bytes() == pairs.export(tmp_path/'q.json').read_bytes()
+
+
+# dense stores --------------------------------------------------------------------------------------------------------
+
+def dense_store(x, rows=None, name='neurons'): return FeatureActs.from_dense(x, rows=rows, name=name)
+
+
+@pytest.mark.parametrize('which', ['dense dense', 'sparse dense', 'dense sparse'])
+def test_dense_stores_equal_numpy(which):
+    rng = generator(30)
+    n, rows = 3000, text_rows(rng, 3000, vocabulary=30)
+    u, v = rng.normal(size=(n, 12)) + 5, rng.normal(size=(n, 15))*rng.uniform(.01, 100, 15)
+    u[:, :5] += v[:, :5]/v[:, :5].std(0)
+    u[:, 6] = 3.; v[:, 7] = 0; v[20:, 8] = 0                                # constant, dead, rare
+    if which.startswith('sparse'): u *= rng.random(u.shape) < .1
+    if which.endswith('sparse'): v *= rng.random(v.shape) < .1
+    x, y = ((dense_store if kind == 'dense' else store)(o, rows, kind) for kind, o in zip(which.split(), (u, v)))
+    got = match(x, y, k=4, permutations=19)
+    u, v = x.csr().toarray().astype(float), y.csr().toarray().astype(float)
+    assert (got.meta['b']['dead'], got.meta['b']['rare']) == (1, 1) and 8 not in got.b and 7 not in got.b
+    with np.errstate(invalid='ignore'): full = dense_corr(u, v)
+    assert np.abs(got.score - full[got.a, got.b]).max() < 1e-9
+    live_a, live_b = np.unique(got.a), np.unique(got.b)
+    assert np.array_equal(got.best().b, live_b[full[np.ix_(live_a, live_b)].argmax(1)]) and len(live_b) == 13
+    assert np.array_equal(got.support, ((u != 0).T.astype(int) @ (v != 0))[got.a, got.b])
+    z = row_groups(rows, 'token')
+    want = [naive_within(u[:, a], v[:, b], z) for a, b in zip(got.a, got.b)]
+    assert np.abs(got.within - want).max() < 1e-9
+    one = match(x, y, k=4, given=None, shifts=3)                            # and the null is that of shifted rows
+    with np.errstate(invalid='ignore'):
+        moved = [dense_corr(u, np.roll(v, -o, 0))[np.ix_(live_a, live_b)].max(1) for o in one.meta['shifts']]
+    reach = (np.maximum(moved, 0)[..., None] >= one.best().score).sum((0, 1))
+    assert np.allclose(one.best().p, (1 + reach)/(1 + np.size(moved)))
+
+
+def test_null_of_dense_stores_is_calibrated():
+    ps = []
+    for i in range(15):
+        rng = generator(100 + i)
+        x, y = (np.cumsum(rng.normal(size=(2000, 30)), 0) for _ in range(2))
+        x, y = (o[5:] - o[:-5] for o in (x, y))                             # correlated from row to row
+        ps.append(match(dense_store(x), dense_store(y), given=None, seed=i, min_shift=50).best().p)
+    ps = np.concatenate(ps)
+    assert abs(np.mean(ps <= .05) - .05) < .035 and abs(ps.mean() - .5) < .06
+
+
+def test_dense_stores_of_several_shards_and_jaccard_refused(tmp_path):
+    rng = generator(31)
+    u, v = rng.normal(size=(700, 9)), rng.normal(size=(700, 11))
+    folder = [dense_store(o, name=name).save(tmp_path/name, shard=150) for o, name in ((u, 'u'), (v, 'v'))]
+    one, two = match(*folder, given=None), match(dense_store(u), dense_store(v), given=None)
+    assert same(one, two, but=('score', 'null')) and np.allclose(one.score, two.score, atol=1e-14)
+    with pytest.raises(FeatgeomError, match='the dense store'): match(dense_store(u), store(v), metric='jaccard')
+
+
+def test_rescore_of_dense_stores():
+    rng = generator(32)
+    u, v = rng.normal(size=(900, 9)) + 100, rng.normal(size=(900, 11))
+    got = match(dense_store(u[:500]), dense_store(v[:500]), given=None, null=None)
+    full = dense_corr(u[500:].astype(np.float32).astype(float), v[500:].astype(np.float32).astype(float))
+    assert np.abs(rescore(got, dense_store(u[500:]), dense_store(v[500:])) - full[got.a, got.b]).max() < 1e-9
+
+
+# memory, resume, clusters --------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope='module')
+def larger():
+    rng = generator(33)
+    rows, n, f = text_rows(rng, 6000), 6000, 200
+    x, y = ((rng.random((n, f)) < .03)*rng.gamma(4, .25, (n, f)) for _ in range(2))
+    y[:, :40] += x[:, :40]*(rng.random((n, 40)) < .5)
+    x[:, 5] = 1e4 + rng.normal(size=n)                                      # one that must be centred
+    return store(x, rows, 'x'), store(y, rows, 'y')
+
+
+def test_little_memory_gives_the_same_bytes(larger, tmp_path, monkeypatch):
+    from featgeom import matching
+    whole, units = match(*larger).save(tmp_path/'whole').read_bytes(), []
+    keep = matching._journal.keep
+    monkeypatch.setattr(matching._journal, 'keep', lambda self, name, make: units.append(name) or keep(self, name, make))
+    assert match(*larger, memory=1_400_000).save(tmp_path/'small').read_bytes() == whole
+    assert len([o for o in units if o.startswith('search-0-')]) >= 4
+    with pytest.raises(FeatgeomError, match='Allow more'): match(*larger, memory=100_000)
+    folders = [o.save(tmp_path/o.name, shard=700) for o in larger]          # and so do stores of many shards
+    assert match(*folders).save(tmp_path/'shards').read_bytes() == whole
+
+
+_KILLED = """
+import os, signal, sys
+from featgeom.acts import FeatureActs
+from featgeom import core, matching
+folder, after = sys.argv[1], int(sys.argv[2])
+left, write = [after], core.write_bytes
+def dying(path, data):
+    left[0] -= 1
+    if left[0] < 0:
+        with open(path.with_name(f'.{path.name}.1.tmp'), 'wb') as f: f.write(data[:len(data)//2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, data)
+core.write_bytes = dying                                                    # every file of the journal goes through it
+x, y = (FeatureActs.open(f'{folder}/{o}') for o in 'xy')
+matching.match(x, y, store=f'{folder}/match', shifts=5, permutations=19)
+"""
+
+
+def test_a_killed_match_goes_on_and_ends_in_the_same_bytes(larger, tmp_path):
+    import signal
+    import subprocess
+    import sys
+    from featgeom import matching
+    x, y = (o.save(tmp_path/o.name) for o in larger)
+    want = match(x, y, shifts=5, permutations=19).save(tmp_path/'want').read_bytes()
+    folder, seen = tmp_path/'match', []
+    for after in (0, 2, 3, 4):                                              # files written before each kill
+        done = subprocess.run([sys.executable, '-c', _KILLED, str(tmp_path), str(after)])
+        assert done.returncode == -signal.SIGKILL
+        seen.append(len(list(folder.glob('part-*'))))
+    assert seen == [0, 1, 4, 8]                         # what was done stays: only the unit in hand is lost
+    with pytest.raises(FeatgeomError, match='k: 10 there, 5 asked for'): match(x, y, k=5, store=folder, shifts=5,
+                                                                               permutations=19)
+    with pytest.raises(FeatgeomError, match='b name: y there, x asked for'): match(x, x, store=folder, shifts=5,
+                                                                                   permutations=19)
+    got = match(x, y, store=folder, shifts=5, permutations=19)
+    assert got.save(tmp_path/'got').read_bytes() == want == (folder/'pairs.safetensors').read_bytes()
+    assert {o.name for o in folder.iterdir()} <= {'request.json', 'pairs.safetensors', '.lock'}
+    matching_search, matching.search = matching.search, None               # a finished match is read, not made
+    try: assert match(x, y, store=folder, shifts=5, permutations=19).save(tmp_path/'got').read_bytes() == want
+    finally: matching.search = matching_search
+
+
+def test_a_folder_is_for_one_match_at_a_time_and_nothing_else(larger, tmp_path):
+    from filelock import FileLock
+    (tmp_path/'other').mkdir()
+    (tmp_path/'other'/'thesis.txt').write_text('mine')
+    with pytest.raises(FeatgeomError, match='holds thesis.txt'): match(*larger, store=tmp_path/'other')
+    with pytest.raises(FeatgeomError, match='Pass seed=0'): match(*larger, store=tmp_path/'new', seed=generator(0))
+    with pytest.raises(FeatgeomError, match='A folder to write in'): match(*larger, store=tmp_path/'other'/'thesis.txt')
+    (tmp_path/'busy').mkdir()
+    with FileLock(tmp_path/'busy'/'.lock'):
+        with pytest.raises(FeatgeomError, match='in use by another process'): match(*larger, store=tmp_path/'busy')
+
+
+def test_a_cluster_gives_the_same_bytes(larger, tmp_path):
+    distributed = pytest.importorskip('distributed')
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        with distributed.Client(cluster) as client:
+            for options in (dict(), dict(metric='jaccard', given=None), dict(memory=1_400_000)):
+                want = match(*larger, **options).save(tmp_path/'want').read_bytes()
+                assert match(*larger, client=client, **options).save(tmp_path/'got').read_bytes() == want
+
+
 # bad input -----------------------------------------------------------------------------------------------------------
 
 def test_bad_arguments_are_refused_with_the_reason():
@@ -478,6 +643,11 @@ def test_bad_stores_are_refused_with_the_reason():
     for other, words in cases:
         with pytest.raises(FeatgeomError, match=words): match(a, other, min_fires=5)
     with pytest.raises(FeatgeomError, match='given=None'): match(store(x), store(x), min_fires=5)
+    for what in ('texts', 'mask'):
+        one, two = (store(x, rows) for _ in range(2))
+        one.meta[what], two.meta[what] = 'this', 'that'
+        with pytest.raises(FeatgeomError, match=f'another {what}: this and that'): match(one, two, min_fires=5)
+    with pytest.raises(FeatgeomError, match='align_spans'): match(a, changed(token_id=rows.token_id + 1), min_fires=5)
     class Broken:
         shape, name, meta = x.shape, 'broken', {}
         def blocks(self): yield 0, sparse.csr_array(np.where(x == x.max(), np.nan, x))
