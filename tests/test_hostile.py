@@ -23,13 +23,11 @@ def test_every_target_is_counted_and_the_counts_are_what_is_promised():
     assert sum(SLOW.values()) >= 10_000 and sum(o//20 for o in SLOW.values()) >= 500
 
 def check(ends, failures, cases):
-    "No failure; every case came to an end; doors neither let everything in nor keep everything out."
+    "No failure; every case came to an end; no door lets everything in (that it opens at all is seen before the first case)."
     told = '\n'.join(f'  python tests/hostile.py {name} /tmp/hostile {number}    # {what}: {how}' for name, number, what, how in failures[:40])
     assert not failures, f'{len(failures)} of {len(cases)} cases failed:\n{told}'
     assert sum(ends.values()) == len(cases)
-    for name in {o for o, _ in cases}:
-        assert ends.get(f'{name} refused', 0), f'{name} refused nothing'
-        assert ends.get(f'{name} loaded', 0), f'{name} loaded nothing'
+    for name in {o for o, _ in cases}: assert ends.get(f'{name} refused', 0), f'{name} refused nothing'
 
 @pytest.mark.parametrize('family', FAMILIES)
 def test_some_mutated_files(family, tmp_path):
