@@ -264,7 +264,7 @@ class SAE:
 
 # %% ../nbs/05_sae.ipynb #96be5d23
 def load_sae(
-    sae,           # "release:sae_id", "owner/repo:folder", a folder, a file or dict of arrays, a sae-lens object, an SAE
+    sae,           # a folder, "owner/repo:folder", "release:sae_id", a file or dict of arrays, an object of sae-lens
     device=None,   # where to; None: the CPU, or where an SAE already is
 ) -> SAE:
     """An SAE from any of the usual forms. A dict holds W_enc (d, f), W_dec (f, d), b_enc ... and settings such as `k`.
@@ -486,7 +486,7 @@ class FeatureSpace:
 class Health(Result):
     "How well an SAE fits a site of a model on given texts."
     fvu: float               # fraction of variance unexplained at the site, all tokens
-    l0: float                # mean number of active features per token
+    l0: float                # mean number of active features per token: codes that are not zero
     dead: float              # share of features never active on these texts
     nonzero: float           # share of entries of the code matrix that are not zero
     n_tokens: int            # tokens, BOS and special ones not counted
@@ -501,9 +501,9 @@ class Health(Result):
     @property
     def line(self):
         "The numbers in a line."
-        more = f', {self.sinks["n"]:,} attention sinks' if self.sinks else ''
-        if self.outlier_dims: more += f', {len(self.outlier_dims)} outlier dimensions'
-        if self.warnings: more += f' | {len(self.warnings)} warning{"s" * (len(self.warnings) != 1)}'
+        found = ((self.sinks.get('n', 0), ', {:,} attention sink'), (len(self.outlier_dims), ', {} outlier dimension'),
+                 (len(self.warnings), ' | {} warning'))
+        more = ''.join(words.format(n) + 's' * (n != 1) for n, words in found if n)
         return (f'health: FVU {self.fvu:.3f}, L0 {self.l0:.1f}, {self.dead:.1%} dead, {self.nonzero:.2%} non-zero, '
                 f'{self.n_tokens:,} tokens{more}')
 
@@ -656,13 +656,13 @@ def _complaints(space, found, better):
 
     if found.sinks:
         position, token = found.sinks['positions'][0][0], found.sinks['tokens'][0][0]
-        yield (f'{found.sinks["n"]:,} tokens ({found.sinks["share"]:.2%}) are attention sinks, of over 10 times the '
-               f'median norm, most often {token!r} and position {position}. They can carry correlations by '
-               f'themselves: features.outliers(acts) finds them after collecting, acts.select leaves them out')
+        yield (f'Attention sinks: {found.sinks["n"]:,} tokens ({found.sinks["share"]:.2%}) have over 10 times the median '
+               f'norm, most often {token!r} and position {position}. They can carry correlations by themselves: after '
+               f'collecting, features.outliers(acts) finds them and acts.select leaves them out')
     if found.outlier_dims:
         some = ', '.join(map(str, found.outlier_dims[:5])) + ' ...' * (len(found.outlier_dims) > 5)
-        yield (f'{len(found.outlier_dims)} of {space.d} dimensions of the activations ({some}) are over 100 times the '
-               f'median in mean square and dominate distances and FVU (see features.outliers)')
+        yield (f'Outlier dimensions of the activations, {len(found.outlier_dims)} of {space.d} ({some}), have over 100 '
+               f'times the median mean square, so distances and FVU are mostly theirs (see features.outliers)')
 
 def _plain(name):
     "A model's name without owner, folder and case; TransformerLens's gpt2-small is the hub's gpt2."

@@ -622,7 +622,7 @@ def test_planted_sinks_and_outlier_dimensions_are_told(hf):
                     space = FeatureSpace.load(lm, sae, site=SITE)
                     found = space.health(TEXTS)
                 assert found.sinks.get('n', 0) == sinks and found.outlier_dims == dims
-                assert ('attention sinks' in repr(space)) == bool(sinks) and '1 outlier dim' in repr(space)
+                assert ('attention sinks' in repr(space)) == bool(sinks) and ', 1 outlier dimension' in repr(space)
                 assert any('features.outliers' in o for o in found.warnings)
                 if sinks:
                     assert found.sinks['positions'] == [(2, sinks)]           # BOS stands in front of position 0
