@@ -419,6 +419,7 @@ def fix_manifest(folder):
     "Make sizes and hashes in the manifest those of the files, as somebody who means harm would."
     import hashlib
     from featgeom.shards import sealed
+    if not (folder/'meta.json').is_file(): return
     try:
         meta = json.loads((folder/'meta.json').read_bytes())
         for o in [*meta['shards'], *meta['files']]:
@@ -474,6 +475,28 @@ def store_dense(folder):
 @target(make_store, change=mutate_store)
 def store(folder):
     if use_store(folder) is not None: same_store(folder, folder.parent.parent/'good'/'store')
+
+def make_indexed(folder):
+    make_store(folder)
+    from featgeom.acts import FeatureActs
+    FeatureActs.open(folder).index()
+
+@target(make_indexed, change=mutate_store)
+def store_indexed(folder):
+    "A column read through the index is that of the matrix, or the index is refused."
+    from featgeom.acts import FeatureActs
+    from featgeom.core import FeatgeomError
+    acts, refused = FeatureActs.open(folder), None
+    repr(acts)
+    for j in range(acts.n_features if acts.n_features < 1000 else 3):
+        try:
+            rows, values = acts.column(j)
+            dense = acts.csr()[:, [j]].toarray()[:, 0]
+            need((np.flatnonzero(dense) == rows).all() and (dense[rows] == values).all(), 'a column that is not the matrix')
+        except FeatgeomError as e: refused = e
+    try: acts.verify()
+    except FeatgeomError: refused = None or refused
+    if refused: raise refused
 
 def make_half(folder):
     "A store whose writer was stopped after two shards."
@@ -565,6 +588,45 @@ def texts(folder):
         try: use_texts(folder/path)
         except FeatgeomError as e: refused = e
     if refused: raise refused
+
+def make_more_texts(folder):
+    import gzip, pyarrow as pa, pyarrow.parquet as pq
+    pq.write_table(pa.table(dict(text=TEXTS*5, n=list(range(len(TEXTS)*5)))), folder/'a.parquet')
+    (folder/'b.jsonl.gz').write_bytes(gzip.compress(''.join(json.dumps(dict(text=o)) + '\n' for o in TEXTS).encode(), mtime=0))
+
+@target(make_more_texts)
+def texts_packed(folder):
+    from featgeom.core import FeatgeomError
+    refused = None
+    for path in ('a.parquet', 'b.jsonl.gz'):
+        try: use_texts(folder/path)
+        except FeatgeomError as e: refused = e
+    if refused: raise refused
+
+# other tools' files
+
+def make_parquet(folder):
+    from featgeom.exchange import to_parquet
+    to_parquet(small_acts(), folder/'x')
+
+def use_acts(acts):
+    csr = acts.csr()
+    need(np.isfinite(csr.data).all() and csr.shape == acts.shape and len(acts.rows) == len(acts) < 10**6, 'activations that are insane')
+    repr(acts)
+
+@target(make_parquet)
+def parquet(folder):
+    from featgeom.exchange import from_parquet
+    use_acts(from_parquet(folder/'x'))
+
+def make_delphi(folder):
+    from featgeom.exchange import to_delphi
+    to_delphi(small_acts(), folder, module='x', context=6, splits=2)
+
+@target(make_delphi)
+def delphi(folder):
+    from featgeom.exchange import from_delphi
+    use_acts(from_delphi(folder/'x'))
 
 # tokenizers and models
 

@@ -13,9 +13,10 @@ from featgeom.acts import FeatureActs
 from featgeom.core import FeatgeomError, check_file, foreign, read_arrays, read_json, write_arrays, write_bytes, write_json
 
 SLOW = dict(sae_topk=900, sae_jumprelu=500, sae_gated=400, sae_old_cfg=600, sae_raw=800, sae_sparsify=600, sae_dictionary_topk=400, sae_dictionary=200,
-            sae_dictionary_batchtopk=300, sae_gemma=400, sae_gemma_2=300, store=1400, store_dense=700, store_half=500, pairs=900, embedding=600, texts=700,
+            sae_dictionary_batchtopk=300, sae_gemma=400, sae_gemma_2=300, store=1400, store_dense=700, store_half=500, store_indexed=600, pairs=900, embedding=600, texts=700,
+            texts_packed=300, parquet=400, delphi=500,
             tokenizer_bpe=500, tokenizer_unigram=300, tokenizer_wordpiece=200, model_llama=400, model_gpt2=300, model_sharded=200, space=300)
-FAMILIES = dict(saes=[o for o in SLOW if o.startswith('sae')], files=['store', 'store_dense', 'store_half', 'pairs', 'embedding', 'texts'],
+FAMILIES = dict(saes=[o for o in SLOW if o.startswith('sae')], files=['store', 'store_dense', 'store_half', 'store_indexed', 'pairs', 'embedding', 'texts', 'texts_packed', 'parquet', 'delphi'],
                 models=[o for o in SLOW if o.startswith(('tokenizer', 'model', 'space'))])
 
 def test_every_target_is_counted_and_the_counts_are_what_is_promised():
