@@ -130,7 +130,8 @@ class Embedding(Result):
         if kept.ndim != 1 or xy.shape != (len(kept), 2) or kept.dtype != bool or kept.sum() != meta['n']:
             raise bad('its places do not fit its numbers')
         if xy.dtype != np.float32 or not np.isfinite(xy[kept]).all(): raise bad('places that are no numbers')
-        counts, shares = ('seed', 'n', 'n_excluded', 'k', 'n_scored'), ('trustworthiness', 'continuity', 'knn_recall', 'chance_recall')
+        counts = ('seed', 'n', 'n_excluded', 'k', 'n_scored')
+        shares = ('trustworthiness', 'continuity', 'knn_recall', 'chance_recall')
         known = meta['method'] in ('umap', 'pca') and isinstance(meta['params'], dict)
         if not known or any(type(meta[o]) is not int or not 0 <= meta[o] < 2**63 for o in counts) or \
                 any(type(meta[o]) not in (int, float) or not -1 <= meta[o] <= 1 for o in shares):
