@@ -58,6 +58,9 @@ def check(a, b, text, spans):
             assert x in bounds[0] and y in bounds[1] and differ_by_white(bounds[0][x], bounds[1][y])
         inside = [(bounds[0][x], bounds[1][y]) for x in range(i + 1, j) for y in range(k + 1, l) if x in bounds[0] and y in bounds[1]]
         assert not any(meet(x, y) for x, y in inside), 'a smaller span'
+        if meet(bounds[0][i], bounds[1][k]):                                    # tokens in a gap of the other side stay out
+            assert not any(x in bounds[0] and meet(bounds[0][x], bounds[1][k]) for x in range(i + 1, j))
+            assert not any(y in bounds[1] and meet(bounds[0][i], bounds[1][y]) for y in range(k + 1, l))
         ends = [(bounds[0][x], bounds[1][y]) for x, y in ((i, k), (j, l))]
         opens, closes = min(seen[min(ends[0][0][1], ends[0][1][1])], seen[start]), max(seen[o[0]] for o in ends[1])
         for x, y in inside:
@@ -122,6 +125,16 @@ def test_shuffled_and_overlapping_offsets_keep_the_promise(a, b):
 def test_offsets_that_no_text_has_are_refused():
     for start, end, what in (([0., 1], [1., 2], 'whole numbers'), ([0, 1], [1], 'Two columns'), ([2], [1], 'covers'), ([-1], [1], 'covers')):
         with pytest.raises(FeatgeomError, match=what): common_spans(start, end, [0], [1], 'ab')
+
+def test_white_space_goes_to_the_span_that_follows():
+    text = 'Once upon a time'
+    a, b = [(0, 5), (5, 10), (10, 12), (12, 16)], [(0, 4), (4, 9), (9, 11), (11, 16)]
+    assert [text[o:p] for o, p in common_spans(*columns(a), *columns(b), text)[:, 4:]] == ['Once', ' upon', ' a', ' time']
+
+def test_text_that_one_side_drops_is_in_no_span():
+    a, b = [(0, 2), (4, 6)], [(0, 2), (2, 3), (3, 4), (4, 6)]
+    assert common_spans(*columns(a), *columns(b), 'abcdef')[:, :4].tolist() == [[0, 1, 0, 1], [1, 2, 3, 4]]
+    assert common_spans(*columns(b), *columns(a), 'abcdef')[:, :4].tolist() == [[0, 1, 0, 1], [3, 4, 1, 2]]
 
 # --- pooling -------------------------------------------------------------------------------------
 
