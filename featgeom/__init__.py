@@ -5,7 +5,8 @@ import lazy_loader as _lazy
 # Names load their module, and its heavy libraries, on first use: `import featgeom` stays instant.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules='core nulls widget stories models sae training acts collecting features matching embedding comparison'.split(),
+    submodules=('core nulls widget stories texts models formats sae training shards acts collecting exchange align features products '
+                'within matching decoders embedding comparison').split(),
     submod_attrs={
         'core': ['FeatgeomError'],
         'stories': ['zoo_path'],
@@ -15,7 +16,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         'acts': ['FeatureActs', 'Rows'],
         'collecting': ['collect'],
         'features': ['firing_counts', 'top_tokens', 'token_labels'],
-        'matching': ['Pairs', 'match', 'match_decoders'],
+        'align': ['align_spans', 'split_alike'],
+        'matching': ['Pairs', 'match'],
+        'decoders': ['match_decoders'],
         'embedding': ['LinkedMap', 'Panel', 'clusters', 'embed'],
         'comparison': ['Comparison', 'compare', 'read_texts'],
     })
