@@ -656,9 +656,9 @@ def _complaints(space, found, better):
 
     if found.sinks:
         position, token = found.sinks['positions'][0][0], found.sinks['tokens'][0][0]
-        yield (f'Attention sinks: {found.sinks["n"]:,} tokens ({found.sinks["share"]:.2%}) have over 10 times the median '
-               f'norm, most often {token!r} and position {position}. They can carry correlations by themselves: after '
-               f'collecting, features.outliers(acts) finds them and acts.select leaves them out')
+        yield (f'Attention sinks: {found.sinks["n"]:,} tokens ({found.sinks["share"]:.2%}) have over 10 times the '
+               f'median norm, most often {token!r} and position {position}. They can carry correlations by '
+               f'themselves: after collecting, features.outliers(acts) finds them and acts.select leaves them out')
     if found.outlier_dims:
         some = ', '.join(map(str, found.outlier_dims[:5])) + ' ...' * (len(found.outlier_dims) > 5)
         yield (f'Outlier dimensions of the activations, {len(found.outlier_dims)} of {space.d} ({some}), have over 100 '
