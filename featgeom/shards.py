@@ -126,7 +126,7 @@ def canonical(
         out.eliminate_zeros()
     return as_csr(narrow(out.data, 'float32', 'This matrix'), out.indices, out.indptr, out.shape[1])
 
-# %% ../nbs/05b_shards.ipynb #f0be9f7e
+# %% ../nbs/05b_shards.ipynb #c1de9e4a
 FORMAT = 2        # 1 had neither dense shards nor a hash in its manifest; it can still be read
 _DTYPES = {'float16': 'F16', 'float32': 'F32', 'int32': 'I32', 'int64': 'I64', 'uint32': 'U32'}
 
@@ -142,7 +142,8 @@ def shard_bytes(
                        values=narrow(matrix.data, dtype, what))
     else: tensors = dict(values=narrow(np.ascontiguousarray(matrix), dtype, what).reshape(-1))
     assert len(tensors['values']) < 2**31 and len(rows) == matrix.shape[0]
-    return save({**tensors, **rows.columns})   # no metadata: with more than one key its order would be random
+    tensors = {name: np.ascontiguousarray(o) for name, o in {**tensors, **rows.columns}.items()}   # save does not look
+    return save(tensors)                       # no metadata: with more than one key its order would be random
 
 def shard_rows(
     shard,              # rows asked for

@@ -37,7 +37,7 @@ def store(tmp_path): return random_acts().save(tmp_path/'A', shard=64)
 # ---- the store -----------------------------------------------------------------------------------------------------
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 25), st.floats(0, 1), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_store_returns_what_was_saved(tmp_path_factory, n, f, shard, density, seed):
     acts = random_acts(n, f, density, seed)
     store = acts.save(tmp_path_factory.mktemp('store')/'A', shard=shard)
@@ -83,6 +83,16 @@ def test_rows_of_other_kinds_pass_through(tmp_path):
     with pytest.raises(AttributeError): store.rows.label = 1
 
 
+def test_columns_that_are_views_are_saved_as_what_they_show(tmp_path):
+    table = np.arange(12, dtype=np.int32).reshape(6, 2)
+    rows = Rows(doc=table[:, 0], pos=table[::-1, 1])
+    store = FeatureActs.from_dense(np.arange(12.).reshape(2, 6).T, rows).save(tmp_path/'A')
+    same_rows(store.rows, rows)
+    np.testing.assert_array_equal(store.csr().toarray(), np.arange(12.).reshape(2, 6).T)
+    wide = sparse.csr_array((np.ones(4, 'f4')[::2], np.arange(4)[::2], np.array([0, 1, 2])), shape=(2, 3))
+    np.testing.assert_array_equal(FeatureActs.from_csr(wide).save(tmp_path/'B').csr().toarray(), wide.toarray())
+
+
 def test_from_csr_leaves_the_callers_matrix_alone_and_cleans_its_own():
     messy = sparse.csr_matrix((np.array([1., 2., 0., 4.]), np.array([2, 0, 1, 1]), np.array([0, 2, 4])), shape=(2, 3))
     acts = FeatureActs.from_csr(messy)
@@ -118,7 +128,7 @@ def test_rows_longer_or_shorter_than_the_matrix_are_refused():
 # ---- dense stores, rows that are no tokens, parts -------------------------------------------------------------------
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 25), st.sampled_from(['float16', 'float32']), st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_dense_store_returns_what_was_saved(tmp_path_factory, n, f, shard, dtype, seed):
     rng = np.random.default_rng(seed)
     array = rng.normal(size=(n, f)).astype(dtype).astype('f4')*(rng.random((n, f)) < .8)
@@ -311,7 +321,7 @@ def test_a_folder_that_may_only_be_read_opens_and_takes_no_store(stranger):
 
 @given(st.integers(1, 80), st.integers(1, 20), st.integers(1, 25), st.floats(0, 1), st.sampled_from(['float16', 'float32']),
        st.sampled_from([1, 60, 2**29]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_indexed_columns_are_those_of_the_shards(tmp_path_factory, n, f, shard, density, dtype, memory):
     import featgeom.columns as module
     store = random_acts(n, f, density, n).save(tmp_path_factory.mktemp('store')/'A', dtype, shard)
@@ -344,14 +354,14 @@ def test_every_flipped_byte_of_an_index_is_found_and_never_a_wrong_number(store)
     truth = [store.column(j) for j in range(30)]
     path = store.index().folder/'columns.safetensors'
     good, rng, seen = path.read_bytes(), np.random.default_rng(0), 0
-    for at in [*range(0, 700, 3), *rng.integers(0, len(good), 300)]:
+    for at in [*range(0, 700, 9), *rng.integers(0, len(good), 80)]:
         path.write_bytes(good[:at] + bytes([good[at] ^ (1 << int(rng.integers(8)))]) + good[at + 1:])
         with pytest.raises(FeatgeomError, match='columns.safetensors.*Remove'): FeatureActs.open(store.folder).verify()
         again = FeatureActs.open(store.folder)
         for j in range(30):
             try: np.testing.assert_array_equal(again.column(j), truth[j])
             except FeatgeomError: seen += 1
-    assert seen > 500
+    assert seen > 150
     for data in (b'', good[:9], good[:-1], good + b'x'):
         path.write_bytes(data)
         with pytest.raises(FeatgeomError, match='columns.safetensors'): FeatureActs.open(store.folder).column(0)
