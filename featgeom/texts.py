@@ -244,7 +244,7 @@ class Balanced(Result):
         if len(order) <= 40: ax.set_xticks(range(len(order)), [self.words[i] for i in order], rotation=90, fontsize=6)
         ax.set(xlabel='words, the commonest first', ylabel='occurrences',
                title=f'{len(self.documents):,} of {self.read:,} documents; {self.ended}')
-        ax.legend(fontsize=7)
+        ax.legend(fontsize=7, loc='upper right')
         return fig
 
 def balanced(
