@@ -153,7 +153,7 @@ def shard_rows(
     "Rows that a shard can hold: of a sparse one its row pointers fit in 32 bits, a dense one has at most 2**26 values."
     return max(1, min(check_whole('shard', shard), 2**26//f if dense else (2**31 - 1)//f))
 
-# %% ../nbs/05b_shards.ipynb #98e4823c
+# %% ../nbs/05b_shards.ipynb #b769266a
 def damaged(path, what, do='Copy it again from its source, or collect it again') -> FeatgeomError:
     "The error for a file of a store that is not what its manifest says."
     return FeatgeomError(f'{path}: {what}', f'A complete store of format {FORMAT}', do)
@@ -172,7 +172,8 @@ def read_tensors(
         raise damaged(path, f'expected the tensors {", ".join(layout)}')
     data, out = data[8 + length:], {}
     for name, (dtype, count) in layout.items():
-        begin = header[name].get('data_offsets', [None])[0] if isinstance(header[name], dict) else None
+        offsets = header[name].get('data_offsets') if isinstance(header[name], dict) else None
+        begin = offsets[0] if isinstance(offsets, list) and offsets else None
         end = begin + count*np.dtype(dtype).itemsize if type(begin) is int and begin >= 0 else -1
         if header[name] != dict(dtype=_DTYPES[dtype], shape=[count], data_offsets=[begin, end]) or end > len(data):
             raise damaged(path, f'tensor {name} is not {count:,} numbers of {dtype}')

@@ -499,6 +499,21 @@ def test_shard_whose_matrix_would_crash_compiled_code_is_refused(store):
         for name, data in keep.items(): (store.folder/name).write_bytes(data)
 
 
+@pytest.mark.parametrize('tensor', [3, None, [], {}, dict(data_offsets=3), dict(data_offsets=[]), dict(data_offsets=[[]]),
+                                    dict(data_offsets=['0', '8']), dict(data_offsets=[-8, 0]), dict(data_offsets=[2**70, 2**70])])
+def test_headers_of_odd_values_are_refused(store, tensor):
+    path = store.folder/'shard-00000.safetensors'
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], 'little')
+    header = json.loads(data[8:8 + length])
+    header['indices'] = {**header['indices'], **tensor} if isinstance(tensor, dict) and tensor else tensor
+    text = json.dumps(header).encode()
+    data = len(text).to_bytes(8, 'little') + text + data[8 + length:]
+    path.write_bytes(data)
+    edit(store, lambda m: m['shards'][0].update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest()))
+    with pytest.raises(FeatgeomError, match='indices is not'): FeatureActs.open(store.folder).csr()
+
+
 def test_mutated_shard_headers_give_our_error_or_the_right_numbers(store):
     rng = np.random.default_rng(1)
     path, truth = store.folder/'shard-00000.safetensors', store.csr().toarray()
