@@ -243,6 +243,12 @@ def test_float16_files_load_as_float32(tmp_path):
         load_sae(dict(arrays(), b_dec=np.full(D, 1e6))).save(tmp_path, dtype=torch.float16)
 
 
+def test_one_array_under_two_names_is_saved(tmp_path):
+    W, b = torch.from_numpy(arrays()['W_dec']).float(), torch.zeros(F)
+    sae = SAE(dict(W_enc=W.T, W_dec=W, b_dec=torch.zeros(D), b_gate=b, b_mag=b, r_mag=b), 'gated')
+    assert load_sae(sae.save(tmp_path)).hash == sae.hash
+
+
 def test_a_safetensors_file_of_arrays(tmp_path):
     save_file({key: torch.tensor(value) for key, value in arrays().items()}, tmp_path / 'mine.safetensors')
     assert load_sae(tmp_path / 'mine.safetensors').hash == load_sae(arrays()).hash
