@@ -8,6 +8,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(wildcard ../shared/data/README.md),)
 export FEATGEOM_TEST_DATA ?= $(abspath ../shared/data)
 endif
+# The libraries whose files our readers read, as they are: their requirements do not fit beside ours, so they get a folder.
+export FEATGEOM_PEERS := $(CURDIR)/.venv/peers
 NOTEBOOKS := $(wildcard nbs/[0-9]*.ipynb)
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
@@ -26,6 +28,11 @@ help:
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing featgeom and its tools into .venv (some minutes the first time) ..."
 	@$(PIP) torch -e '.[dev]'
+	@touch $@
+
+.venv/peers/ready: .venv/ready
+	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/peers eai-sparsify==1.3.3 dictionary-learning==0.1.0 \
+	  natsort==8.4.0 schedulefree==1.4.1 zstandard==0.25.0
 	@touch $@
 
 demo: .venv/ready
@@ -47,10 +54,10 @@ tests/js/node_modules: .venv/ready tests/js/package-lock.json
 notebooks: .venv/ready
 	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
 
-test: .venv/ready browser tests/js/node_modules notebooks
+test: .venv/ready .venv/peers/ready browser tests/js/node_modules notebooks
 	@python -m pytest tests -q -rs -m 'not slow'
 
-test-slow: .venv/ready browser tests/js/node_modules
+test-slow: .venv/ready .venv/peers/ready browser tests/js/node_modules
 	@python -m pytest tests -q -rs -m slow
 
 bench: .venv/ready browser

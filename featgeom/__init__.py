@@ -5,20 +5,22 @@ import lazy_loader as _lazy
 # Names load their module, and its heavy libraries, on first use: `import featgeom` stays instant.
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
-    submodules=('core nulls widget stories texts models formats sae training shards acts collecting exchange align features products '
+    submodules=('core nulls widget stories texts models formats sae training shards columns acts collecting exchange align features products '
                 'within matching decoders embedding comparison').split(),
     submod_attrs={
         'core': ['FeatgeomError'],
         'stories': ['zoo_path'],
+        'texts': ['balanced', 'read_texts'],
         'models': ['load_model', 'capture'],
         'sae': ['FeatureSpace', 'load_sae'],
         'training': ['train_sae'],
-        'acts': ['FeatureActs', 'Rows'],
+        'shards': ['Rows'],
+        'acts': ['FeatureActs'],
         'collecting': ['collect'],
-        'features': ['firing_counts', 'top_tokens', 'token_labels'],
+        'features': ['firing_counts', 'outliers', 'top_tokens', 'token_labels'],
         'align': ['align_spans', 'split_alike'],
         'matching': ['Pairs', 'match'],
         'decoders': ['match_decoders'],
         'embedding': ['LinkedMap', 'Panel', 'clusters', 'embed'],
-        'comparison': ['Comparison', 'compare', 'read_texts'],
+        'comparison': ['Comparison', 'compare'],
     })
