@@ -164,6 +164,10 @@ def _trainer_go_on(trainer, arrays, meta):
     for name, o in trainer.coefficient_schedulers.items(): o.load_state_dict(meta['coefficients'][name])
 
 # %% ../nbs/05a_training.ipynb #15f27be2
+def _seal(arrays, meta):
+    "Hash of all that a checkpoint holds; arrays of 0 dimensions are stored with one."
+    return fingerprint(meta, *(o for name in sorted(arrays) for o in (name, np.atleast_1d(arrays[name]))))
+
 class _Checkpoint:
     "The newest state of one training, in one file of a folder that one process holds; of no folder, nothing at all."
     def __init__(self,
@@ -192,6 +196,9 @@ class _Checkpoint:
         "Put pool, trainers and torch's generator where they were; the number of steps done, 0 where nothing is kept."
         if self.folder is None or not self.path.exists(): return 0
         arrays, meta = read_arrays(self.path, 'checkpoint')
+        if meta.pop('seal', None) != _seal(arrays, meta):
+            raise FeatgeomError(f'{self.path}: damaged (its content is not what was written)', 'A whole checkpoint',
+                                'Remove it to train from the start')
         found, asked = meta['request'], self.request
         differ = [f'{o}: {found.get(o)} there, {asked.get(o)} asked for' for o in {**found, **asked}
                   if found.get(o) != asked.get(o)]
@@ -213,7 +220,7 @@ class _Checkpoint:
         arrays['generator'] = torch.default_generator.get_state().numpy()
         place, *counts = (meta for *_, meta in states)
         meta = dict(request=self.request, step=step, pool=place, trainers=counts)
-        write_arrays(self.path, 'checkpoint', arrays, meta)
+        write_arrays(self.path, 'checkpoint', arrays, dict(meta, seal=_seal(arrays, meta)))
         self.step = step
 
     def safe(self):

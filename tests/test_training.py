@@ -229,8 +229,11 @@ def test_a_checkpoint_has_one_trainer_and_must_be_whole(lm, tmp_path, monkeypatc
     path = tmp_path / 'checkpoint.safetensors'
     (tmp_path / '.checkpoint.safetensors.1.tmp').write_bytes(b'of a killed writer')
     data = path.read_bytes()
-    path.write_bytes(data[:-9])
-    with pytest.raises(FeatgeomError, match='checkpoint.safetensors'): quick(lm, checkpoint=tmp_path)
+    flipped, meant = bytearray(data), data.index(b'training_tokens')
+    flipped[-1000] ^= 1
+    for bad in (data[:-9], bytes(flipped), data[:meant] + b'trazning' + data[meant + 8:], b'', T.np.random.default_rng(0).bytes(5000)):
+        path.write_bytes(bad)
+        with pytest.raises(FeatgeomError, match='checkpoint.safetensors'): quick(lm, checkpoint=tmp_path)
     path.write_bytes(data)
     assert quick(lm, checkpoint=tmp_path).hash == quick(lm).hash
     assert [o.name for o in tmp_path.iterdir() if o.name != '.checkpoint.lock'] == []
