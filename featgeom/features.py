@@ -291,7 +291,8 @@ def outliers(
 ) -> Outliers:
     """Attention sinks and outlier dimensions: rows of huge norm, and features of huge energy without those rows.
 
-    Two or three passes over the blocks; memory holds a number for each row. Raises `FeatgeomError` for factors of 1 or less."""
+    Two or three passes over the blocks; memory holds a number for each row. Raises `FeatgeomError` for factors of 1 or
+    less."""
     for name, value in dict(factor=factor, feature_factor=feature_factor).items():
         if not isinstance(value, (int, float, np.number)) or not 1 < value < np.inf:
             raise FeatgeomError(f'{name}={value!r}', 'A number above 1', f'Leave {name} out')
