@@ -21,7 +21,7 @@ from scipy import sparse
 
 from .core import FeatgeomError, Result, check_whole, fingerprint
 
-# %% ../nbs/08a_products.ipynb #ac46220a
+# %% ../nbs/08a_products.ipynb #08226dc0
 THREADS = numba.config.NUMBA_NUM_THREADS
 
 def in_threads(
@@ -48,7 +48,9 @@ def cut(
         lo = out[-1][1]
     return out
 
-def slices(m): return cut(np.ones(m), pieces=4*THREADS)
+def slices(m) -> list:
+    "Cut range(m) into pieces for the threads."
+    return cut(np.ones(m), pieces=4*THREADS)
 
 # %% ../nbs/08a_products.ipynb #1b83e65c
 @njit(cache=True, nogil=True)
@@ -166,7 +168,7 @@ def _fill_rows(first, indptr, indices, values, slot, pointers, index, value):
             m += 1
         pointers[first + r + 1] = m
 
-# %% ../nbs/08a_products.ipynb #a66140df
+# %% ../nbs/08a_products.ipynb #2231861b
 @dataclass(frozen=True, repr=False)
 class Columns(Result):
     "Some features of a store by column."
@@ -174,7 +176,9 @@ class Columns(Result):
     rows: np.ndarray    # where each fires, rising, int32
     values: np.ndarray  # how strongly, float32
 
-    def parts(self): return self.indptr, self.rows, self.values
+    def parts(self) -> tuple:
+        "As compiled code takes them."
+        return self.indptr, self.rows, self.values
 
     def __getitem__(self, some: slice):
         indptr = self.indptr[some.start:some.stop + 1]
@@ -278,7 +282,7 @@ def _merge(top, who, more, more_who):
         for j in range(top.shape[1]):
             if more[i, j] > -np.inf: _insert(more[i, j], more_who[i, j], top[i], who[i])
 
-# %% ../nbs/08a_products.ipynb #c76a288e
+# %% ../nbs/08a_products.ipynb #e277962a
 @dataclass(frozen=True, repr=False)
 class Lists(Result):
     "The best k candidates of each of f features, by falling score, ties by rising index."
@@ -286,7 +290,9 @@ class Lists(Result):
     who: np.ndarray  # candidates, (f, k) int64
 
     @classmethod
-    def empty(cls, f, k): return cls(np.full((f, k), -np.inf), np.full((f, k), np.iinfo(np.int64).max))
+    def empty(cls, f, k) -> 'Lists':
+        "Lists of f features that have seen nobody."
+        return cls(np.full((f, k), -np.inf), np.full((f, k), np.iinfo(np.int64).max))
 
     def __getitem__(self, some: slice): return Lists(self.top[some], self.who[some])
 
@@ -443,7 +449,7 @@ def _dense_pass(a, b, lo, hi, shift, k):
     theirs.offer(total.T, first=lo)
     return mine, theirs
 
-# %% ../nbs/08a_products.ipynb #e7174d6a
+# %% ../nbs/08a_products.ipynb #d8c55da0
 class Held:
     "The part loaded last: a side that is a single block is loaded once."
     def __init__(self,
@@ -467,7 +473,9 @@ def check_memory(
                             'Allow more, or list fewer: a smaller k')
     return (memory - fixed)/4
 
-def now(name, make): return make()                         # what keeps no journal
+def now(name, make):
+    "The `keep` of a search without a journal: makes the arrays."
+    return make()
 
 def search(
     a: Side,

@@ -171,6 +171,18 @@ def test_result_does_not_depend_on_the_threads(monkeypatch):
     assert same(results[0], results[1]) and same(results[0], results[2])
 
 
+def test_ties_go_to_the_lower_index_in_whatever_order_the_pieces_come(monkeypatch):
+    from featgeom import products
+    x = np.repeat(sparse_acts(generator(34), 300, 1, .3, .3), 60, 1)         # 60 features alike
+    monkeypatch.setattr(products, 'THREADS', 4)
+    for turn in (1, -1):
+        def one_by_one(task, pieces): return [task(o) for o in [*pieces][::turn]][::turn]
+        monkeypatch.setattr(products, 'in_threads', one_by_one)
+        got = plain(store(x), store(x), k=3)
+        for mine, other in ((got.a, got.b[got.from_a]), (got.b, got.a[got.from_b])):
+            assert len(other) == 180 and set(other) == {0, 1, 2}
+
+
 # one-to-one ----------------------------------------------------------------------------------------------------------
 
 def test_assignment_known_answer():                                         # KA-40
