@@ -357,13 +357,11 @@ class StoreWriter:
 
     def _start(self):
         "Look at what the folder holds: nothing, or a store of the same request that was stopped."
-        found = sorted(o.name for o in self.folder.iterdir() if o.name != '.lock' and not _leftover(o.name))
+        found = sorted(o.name for o in self.folder.iterdir() if o.name != '.lock')
         if 'progress.json' in found: self._continue(read_json(self.folder/'progress.json', 'journal'))
         elif found:
             raise FeatgeomError(f'{self.folder} holds {", ".join(found[:3])}, which no unfinished store does',
                                 'A new folder, or the store of the same request', 'Pass another store=, or remove it')
-        with writing(self.folder):
-            for path in [o for o in self.folder.iterdir() if _leftover(o.name)]: path.unlink(missing_ok=True)
         self._journal(self.shards)
 
     def _continue(self, journal):
@@ -448,5 +446,3 @@ class StoreWriter:
 def _manifest(meta):
     "A manifest as the bytes of its file."
     return (json.dumps(meta, indent=1, ensure_ascii=False) + '\n').encode('utf-8', 'surrogatepass')
-
-def _leftover(name): return name.startswith('.') and name.endswith('.tmp')      # of a write that was killed

@@ -296,19 +296,29 @@ def _short(value):
     value = str(value)
     return value if len(value) <= 60 else f'{value[:12]}...'
 
-# %% ../nbs/05b_shards.ipynb #d7c16965
+# %% ../nbs/05b_shards.ipynb #9794d5f7
 def lock(
     folder: Path,   # a folder that exists
 ) -> FileLock:      # held; `unlock` gives it back
-    "Become the only writer of a folder. Raises `FeatgeomError` at once where another process or thread is writing."
+    """Become the only writer of a folder, and clear what a killed one left half written.
+
+    Raises `FeatgeomError` at once where another process or thread is writing."""
     held = FileLock(folder/'.lock', thread_local=False)
     with writing(folder):
         try: held.acquire(timeout=0)
         except Timeout:                                                   # which is an OSError too
             raise FeatgeomError(f'{folder} is being written by {_holder(folder/".lock")}',
                                 'One writer of a store at a time', 'Wait for it, or stop it and call again') from None
-        if os.name != 'nt': (folder/'.lock').write_text(str(os.getpid()))  # Windows lets nobody read a locked file
+        try:
+            if os.name != 'nt': (folder/'.lock').write_text(str(os.getpid()))  # Windows lets nobody read a locked file
+            for path in folder.iterdir():
+                if _HALF.fullmatch(path.name): path.unlink(missing_ok=True)
+        except OSError:
+            unlock(held)
+            raise
     return held
+
+_HALF = re.compile(r'\.(shard-[0-9]+|columns|meta|progress|texts|tokens)\.(safetensors|jsonl?)\.[0-9]+\.tmp')
 
 def _holder(path):
     "The process that wrote its number into a lock file, as words."

@@ -272,10 +272,11 @@ def test_many_threads_on_one_folder_make_one_store(tmp_path):
 
 
 def test_a_lock_is_given_back_when_the_start_fails(tmp_path):
-    (tmp_path/'notes.txt').write_text('mine')
+    mine = ['notes.txt', '.mine.tmp', '.meta.json.tmp', '.shard-a.safetensors.1.tmp']
+    for name in mine: (tmp_path/name).write_text('mine')
     for _ in range(2):
-        with pytest.raises(FeatgeomError, match='notes.txt'): random_acts().save(tmp_path)
-    assert files(tmp_path) == {'notes.txt': b'mine'}
+        with pytest.raises(FeatgeomError, match='which no unfinished store does'): random_acts().save(tmp_path)
+    assert files(tmp_path) == {name: b'mine' for name in mine}
 
 
 @pytest.mark.parametrize('after', range(1, 11, 2))
@@ -395,6 +396,13 @@ def test_index_refuses_damaged_shards_and_what_needs_none(tmp_path, store):
     with pytest.raises(FeatgeomError, match='in memory'): random_acts().index()
     with pytest.raises(FeatgeomError, match='dense'): FeatureActs.from_dense(np.ones((3, 4))).save(tmp_path/'D').index()
     assert sorted(o.name for o in store.folder.iterdir()) == sorted(['meta.json', *(o['file'] for o in store.meta['shards'])])
+
+
+def test_index_clears_what_a_killed_one_left(store):
+    before = store.folder/'.columns.safetensors.77.tmp'
+    before.write_bytes(b'half an index')
+    store.index()
+    assert not before.exists() and not (store.folder/'.lock').exists()
 
 
 def test_a_full_disk_leaves_no_half_index(store, monkeypatch):
