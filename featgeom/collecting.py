@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -164,20 +165,37 @@ def _make_shard(
                    int(o.nnz if sparse.issparse(o) else np.count_nonzero(o)))
             for name, o in _encode_windows(chosen, windows, batch, tick).items()}
 
-# %% ../nbs/06a_collecting.ipynb #ae81c651
-class _Plain(ForkingPickler):
-    "Pickles for our own processes, without torch's way, which moves the caller's weights into shared memory."
+# %% ../nbs/06a_collecting.ipynb #c23b580e
+class _Packer(ForkingPickler):
+    "Packs for our own processes; not in torch's way, which moves the caller's weights into shared memory."
     _extra_reducers = {}
+    def reducer_override(self, obj):
+        "Hooks that transformers leaves behind to record hidden states are no functions that can be found by name."
+        local = '<locals>' in getattr(obj, '__qualname__', '')
+        if local and obj.__module__ == 'transformers.utils.output_capturing': return partial, (_no_hook,)
+        return NotImplemented
+
+def _no_hook(*args): "What stands for such a hook in a worker."
+
+class _Parcel:
+    "Spaces that can travel."
+    def __init__(self, spaces): self.spaces = spaces
+    def __reduce__(self): return _unpacked, (bytes(_Packer.dumps(self.spaces)),)
+
+def _unpacked(packed): return _Parcel(ForkingPickler.loads(packed))
+
+_sending = partial(foreign, 'Spaces that cannot be sent to a worker', 'Models and SAEs that can be pickled',
+                   'Pass workers=1')
 
 _ONE = threading.Lock()              # hooks on a model serve one pass at a time, and Dask has threads
 
-def _attempt(spaces, names, windows, batch, dtype):
+def _attempt(parcel, names, windows, batch, dtype):
     "What `_make_shard` gives, or the error that it raises, as a value that can travel."
     try:
-        with _ONE: return _make_shard(spaces, names, windows, batch, dtype)
+        with _ONE: return _make_shard(parcel.spaces, names, windows, batch, dtype)
     except BaseException as e:
         e.add_note('In a worker:\n' + ''.join(traceback.format_tb(e.__traceback__)))
-        try: ForkingPickler.loads(_Plain.dumps(e))
+        try: ForkingPickler.loads(ForkingPickler.dumps(e))
         except Exception: return RuntimeError(f'{type(e).__name__}: {e}')
         return e
 
@@ -189,13 +207,13 @@ def _work(pipe, threads):
         os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
     torch.set_num_threads(threads)
-    packed, spaces = pipe.recv_bytes(), None
+    packed, parcel = pipe.recv_bytes(), None
     while True:
         try: job = pipe.recv()
         except EOFError: return
         try:
-            if spaces is None: spaces = ForkingPickler.loads(packed)
-            out = _attempt(spaces, *job)
+            if parcel is None: parcel = ForkingPickler.loads(packed)
+            out = _attempt(parcel, *job)
         except (AttributeError, ImportError) as e:                             # a class of a notebook, say
             out = FeatgeomError(f'Spaces that a worker cannot load ({e})', 'Classes in modules', 'Pass workers=1')
         pipe.send(out)
@@ -221,8 +239,7 @@ class _Worker:
 
 def _in_processes(spaces, jobs, workers):
     "Make the shards of `jobs` in processes; yields them, or the errors met, in order."
-    with foreign('Spaces that cannot be sent to a worker', 'Models and SAEs that can be pickled', 'Pass workers=1'):
-        packed = _Plain.dumps(spaces)
+    with _sending(): packed = ForkingPickler.dumps(_Parcel(spaces))
     team, busy = [], deque()
     try:
         for job in jobs:
@@ -248,7 +265,7 @@ def _on_cluster(spaces, jobs, client):
     with foreign('The Dask cluster failed', 'Workers that live and have featgeom installed',
                  'See its logs; what is complete is kept, and the same call goes on'):
         try:
-            held, = client.scatter([spaces], broadcast=True, hash=False)
+            with _sending(): held, = client.scatter([_Parcel(spaces)], broadcast=True, hash=False)
             most = 2*sum(client.nthreads().values())
             for job in jobs:
                 if len(futures) >= most: yield futures.popleft().result()

@@ -1,5 +1,5 @@
 "Collect equals a plain loop over a model, refuses what it cannot do right, and survives kills."
-import hashlib, json, os, subprocess, sys, textwrap
+import hashlib, itertools, json, os, signal, subprocess, sys, textwrap, tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from featgeom.acts import FeatureActs
 from featgeom.collecting import _folder_name, collect, token_bytes
 from featgeom.core import FeatgeomError
-from featgeom.models import load_model
+from featgeom.models import capture, load_model
+from featgeom.sae import FeatureSpace
 
 HOSTILE = '</script><img src=x onerror=alert(1)> 👩‍👩‍👧 é\u2028 "quoted" \\ \x00 end'
 TEXTS = ['the king saw the queen and the queen saw the cat', '', 'a cat', HOSTILE,
@@ -331,7 +332,10 @@ def test_equal_names_are_refused(model, tmp_path, names):
     (dict(context=1), 'context=1'),
     (dict(context='8'), 'context='), (dict(max_tokens=0), 'max_tokens=0'), (dict(max_tokens=2.5), 'max_tokens'),
     (dict(batch=0), 'batch=0'), (dict(batch=None), 'batch=None'), (dict(dtype='float64'), 'float64'),
-    (dict(shard=0), 'shard=0'), (dict(spaces=[]), 'No spaces'), (dict(spaces='A'), 'A space that is a str')])
+    (dict(shard=0), 'shard=0'), (dict(workers=0), 'workers=0'), (dict(client=3), 'client of type int'),
+    (dict(texts=None), 'no documents'), (dict(texts=Path('stories.txt')), 'read_texts'), (dict(texts=iter([])), 'No texts'),
+    (dict(texts=iter(['a', 3])), r'texts\[1\] is a int'), (dict(texts=(o for o in ['', ''])), 'all empty'),
+    (dict(spaces=[]), 'No spaces'), (dict(spaces='A'), 'A space that is a str')])
 def test_collect_refuses(space, tmp_path, changed, match):
     request = {'spaces': space, 'texts': TEXTS, 'store': tmp_path, 'progress': False, **changed}
     with pytest.raises(FeatgeomError, match=match): collect(**request)
@@ -404,5 +408,230 @@ def test_collect_on_real_models(test_data, tmp_path):
         assert len(truth) == len(acts) > 2000
         np.testing.assert_allclose(acts.csr().toarray(), np.array([o[5] for o in truth]), rtol=2e-3, atol=1e-3)
     other = load_model(test_data/'models'/'babyllama105')
-    with pytest.raises(FeatgeomError, match='vocabularies of 512 and 105 tokens'):
+    with pytest.raises(FeatgeomError, match=r'vocabularies of 512 and 105 tokens.*align_spans\(a, b\)'):
         collect([spaces[0], Space(other, ToySAE(128, 9))], texts, tmp_path/'x', progress=False)
+
+
+# ---- documents that come one by one --------------------------------------------------------------------------------
+
+def test_any_iterable_gives_the_bytes_of_the_list(space, tmp_path):
+    whole, = collect(space, TEXTS, tmp_path/'list', shard=30, progress=False)
+    for name, texts in dict(generator=(o for o in TEXTS), tuple=tuple(TEXTS), keys=dict.fromkeys(TEXTS), array=np.array(TEXTS)).items():
+        collect(space, texts, tmp_path/name, shard=30, progress=False)
+        assert files(tmp_path/name) == files(tmp_path/'list')
+    collect(space, iter(TEXTS), tmp_path/'list', shard=30, progress=False)                # opens the store of the list
+    with pytest.raises(FeatgeomError, match='texts: '): collect(space, iter(TEXTS[::-1]), tmp_path/'list', progress=False)
+
+
+@pytest.mark.parametrize('most', [1, 12, 13, 100, 10_000])
+def test_of_an_endless_iterable_only_what_max_tokens_needs_is_read(space, tmp_path, most):
+    asked = []
+    def endless():
+        for i in itertools.count():
+            asked.append(i)
+            yield TEXTS[i % len(TEXTS)]
+    acts, = collect(space, endless(), tmp_path/'endless', max_tokens=most, batch=300, shard=3000, progress=False)
+    used = acts.meta['documents']
+    assert len(acts) == most and used == len(acts.texts) and len(asked) <= used + 64
+    texts = [TEXTS[i % len(TEXTS)] for i in range(used)]
+    listed, = collect(space, texts, tmp_path/'list', max_tokens=most, batch=300, shard=3000, progress=False)
+    assert files(tmp_path/'endless') == files(tmp_path/'list')
+
+
+def test_documents_of_an_iterable_are_not_held_in_memory(tmp_path):
+    from featgeom.collecting import _fingerprint, _spooled
+    tracemalloc.start()
+    texts = _spooled((str(i)*10_000 for i in range(2000)), tmp_path, None, None, None, False)
+    print_of = _fingerprint(texts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sum(map(len, texts)) > 60e6 > 20*peak and len(print_of) == 64
+    assert texts[1999] == '1999'*10_000 and not list(tmp_path.iterdir())
+
+
+def test_an_iterable_that_fails_leaves_nothing(space, tmp_path):
+    def failing():
+        yield 'a cat'
+        raise ConnectionResetError('the stream broke')
+    with pytest.raises(ConnectionResetError): collect(space, failing(), tmp_path/'x', progress=False)
+    assert not files(tmp_path)
+
+
+class Counted(list):
+    "Texts that note which of them were asked for again."
+    def __getitem__(self, i):
+        if isinstance(i, int): self.asked.append(i)
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize('most', [None, 120])
+def test_a_resumed_run_tokenizes_only_what_is_left(model, space, tmp_path, most):
+    texts, settings = Counted(TEXTS + ['the end', 'and the cat'] * 3), dict(shard=30, max_tokens=most, progress=False)
+    texts.asked = []
+    collect(space, list(texts), tmp_path/'whole', **settings)
+    for after in range(1, 5):
+        sae, folder = Stop(16, 40), tmp_path/f'stopped{after}'
+        sae.calls, sae.error = 3 - after, KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt): collect(Space(model, sae), texts, folder, **settings)
+        done = json.loads((folder/'A'/'progress.json').read_text())['shards']
+        assert len(done) == after
+        last = FeatureActs.open(tmp_path/'whole'/'A').rows.doc[sum(o['rows'] for o in done) - 1]
+        texts.asked.clear()
+        import featgeom.collecting as module
+        cut, real = [], module.token_windows
+        try:
+            module.token_windows = lambda model, given, context: real(model, (cut.append(o) or o for o in given), context)
+            collect(space, texts, folder, **settings)
+        finally: module.token_windows = real
+        assert cut == texts[last:last + len(cut)]
+        assert files(folder) == files(tmp_path/'whole')
+
+
+# ---- neurons -------------------------------------------------------------------------------------------------------
+
+def test_neurons_are_stored_dense_in_the_pass_of_the_saes(model, tmp_path):
+    site = 'blocks.0.hook_resid_post'
+    neurons = FeatureSpace.load(model, site=site, name='neurons')
+    a, b = collect([Space(model, ToySAE(16, 40)), neurons], TEXTS, tmp_path, batch=3, shard=50, progress=False)
+    assert b.dense and not a.dense and b.meta['architecture'] == 'neurons' and b.meta['layout'] == 'dense' and 'layout' not in a.meta
+    same_rows(a.rows, b.rows)
+    ids = model.tokenizer(TEXTS[0]).input_ids
+    x = capture(model, [ids], [site])[site][0, 1:]
+    stored = np.concatenate([o for _, o in b.blocks()])
+    np.testing.assert_allclose(stored[:len(x)], x, rtol=1e-3, atol=1e-6)
+    assert len(stored) == len(a) and b.nnz > .99*stored.size
+    alone, = collect(neurons, TEXTS, tmp_path/'alone', batch=3, shard=50, progress=False)
+    assert files(alone.folder) == files(b.folder)
+    b.verify()
+
+
+def test_neurons_that_overflow_are_an_error(tmp_path):
+    model = make_model()
+    with torch.no_grad(): model.hf.get_input_embeddings().weight[5] *= 1e7
+    token = model.tokenizer.convert_ids_to_tokens(5)
+    neurons = FeatureSpace.load(model, site='blocks.0.hook_resid_pre', name='neurons')
+    with pytest.raises(FeatgeomError, match='does not fit in float16.*dtype="float32"'):
+        collect(neurons, [token], tmp_path/'a', progress=False)
+    acts, = collect(neurons, [token], tmp_path/'b', dtype='float32', progress=False)
+    assert abs(next(acts.blocks())[1]).max() > 65504
+
+
+# ---- what crosses from the device to the host ----------------------------------------------------------------------
+
+class Crossings(torch.overrides.TorchFunctionMode):
+    "Notes what makes the host wait for a device: (name, number of elements)."
+    names = ('cpu', 'numpy', '__array__', 'item', 'tolist', '__bool__', '__int__', '__float__', '__index__', '__len__', 'nonzero')
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, '__name__', '')
+        masked = name == '__getitem__' and any(getattr(o, 'dtype', None) == torch.bool for o in (args[1] if isinstance(args[1], tuple) else [args[1]]))
+        if masked or (name in self.names and name != '__len__'): self.seen.append((name, args[0].numel()))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('kind', ['topk', 'standard', 'neurons'])
+def test_only_what_is_active_leaves_the_device_and_once_a_batch(model, monkeypatch, kind):
+    import featgeom.collecting as module
+    f, k, d, site = 2**12, 8, 16, 'blocks.1.hook_resid_post'
+    W = np.random.default_rng(0).normal(size=(f, d)).astype('f4')
+    arrays = dict(W_enc=W.T.copy(), W_dec=W, b_enc=np.full(f, 0 if kind == 'topk' else -11, 'f4'), b_dec=np.zeros(d, 'f4'), architecture=kind)
+    if kind == 'topk': arrays['k'] = k
+    space = FeatureSpace.load(model, None if kind == 'neurons' else arrays, site=site, name='A')
+    space.provenance()                                             # hashes all weights, once
+    def activations(model, ids, sites, mask): return {o: torch.randn(*ids.shape, d, generator=torch.Generator().manual_seed(0)) for o in sites}
+    monkeypatch.setattr(module, 'capture', activations)
+    found = {}
+    for words in (1, 9):
+        with Crossings() as crossed: acts, = collect(space, [' a'*words]*12, batch=4, progress=False)
+        sizes = [n for name, n in crossed.seen if name == 'cpu']
+        found[words] = [name for name, _ in crossed.seen]
+        active = acts.nnz if kind != 'topk' else len(acts)*k
+        assert len(sizes) == 3 and sum(sizes) <= {'topk': 2, 'standard': 3, 'neurons': 1}[kind]*active
+        assert max(n for name, n in crossed.seen if name not in ('cpu', 'numpy', 'nonzero')) == 1
+    assert found[1] == found[9] and len(found[1]) <= 5*3         # as many for 36 tokens a batch as for 4
+
+
+# ---- in other processes --------------------------------------------------------------------------------------------
+
+class Dying(ToySAE):
+    "An SAE that kills its process where a token of the last document comes."
+    def encode_csr(self, x):
+        if self.calls >= 2: os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode_csr(x)
+
+
+def test_workers_end_with_the_bytes_of_one_process(model, tmp_path):
+    model.hf(torch.tensor([[1]]), output_hidden_states=True)            # leaves hooks that cannot be pickled
+    neurons = FeatureSpace.load(model, site='blocks.1.hook_resid_post', name='N')
+    def spaces(sae=ToySAE): return [Space(model, sae(16, 40), 0, 'A'), Space(model, ToySAE(16, 30, 1), 1, 'B'), neurons]
+    settings = dict(shard=20, batch=3, progress=False)
+    collect(spaces(), TEXTS, tmp_path/'one', **settings)
+    stopped = spaces(Stop)
+    stopped[0].sae.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt): collect(stopped, TEXTS, tmp_path/'two', **settings)
+    before = {o: o.stat().st_mtime_ns for o in (tmp_path/'two').rglob('shard-*')}
+    assert len(before) == 3*3
+    collect(spaces(), (o for o in TEXTS), tmp_path/'two', workers=2, **settings)
+    assert files(tmp_path/'two') == files(tmp_path/'one') and len(files(tmp_path/'one')) > 20
+    assert {o: o.stat().st_mtime_ns for o in before} == before
+    assert not any(o.is_shared() for o in model.hf.parameters())
+
+
+def test_errors_in_workers_are_those_of_one_process_and_nothing_is_lost(tmp_path):
+    model = make_model()
+    texts, settings = ['the cat saw the cat'] * 7 + ['the queen'] + ['a cat'] * 5, dict(shard=5, progress=False, workers=2)
+    good = model.hf.get_input_embeddings().weight.detach().clone()
+    bad = model.tokenizer(' queen', add_special_tokens=False).input_ids[0]
+    model.hash                                                     # of the good weights: the same model, broken by hand
+    with torch.no_grad(): model.hf.get_input_embeddings().weight[bad, 0] = float('nan')
+    with pytest.raises(FeatgeomError, match='NaN or Inf in the activations of .* at blocks.0.hook_resid_post, document 7') as e:
+        collect(Space(model, ToySAE(16, 9)), texts, tmp_path/'a', **settings)
+    assert any('_encode_windows' in o for o in e.value.__notes__)
+    kept = json.loads((tmp_path/'a'/'A'/'progress.json').read_text())['shards']
+    assert len(kept) >= 5
+    with torch.no_grad(): model.hf.get_input_embeddings().weight.copy_(good)
+    with pytest.raises(FeatgeomError, match=r'A worker process was killed \(SIGKILL\)'):
+        collect(Space(model, Dying(16, 9)), texts, tmp_path/'b', **settings)
+    collect(Space(model, ToySAE(16, 9)), texts, tmp_path/'c', **{**settings, 'workers': 1})
+    for name in 'ab':
+        collect(Space(model, ToySAE(16, 9)), texts, tmp_path/name, **{**settings, 'workers': 1})
+        assert files(tmp_path/name) == files(tmp_path/'c')
+
+
+def test_spaces_that_cannot_travel_are_an_error(model, tmp_path):
+    class Local(ToySAE): pass
+    with pytest.raises(FeatgeomError, match='cannot be sent to a worker.*workers=1'):
+        collect(Space(model, Local(16, 9)), TEXTS, tmp_path, workers=2, progress=False)
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    (tmp_path/'script.py').write_text(textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import test_collecting as t
+        t.collect(t.Space(t.make_model(), t.ToySAE(16, 9)), t.TEXTS, 'out', workers=2, progress=False)"""))
+    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(Path(__file__).parents[1]))
+    done = subprocess.run([sys.executable, 'script.py'], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1 and done.stderr.count('collect in a script that its workers import') >= 1
+    assert 'A worker process ended with exit code 1' in done.stderr.splitlines()[-1] and '__main__' in done.stderr.splitlines()[-1]
+
+
+def test_a_dask_cluster_gives_the_bytes_of_one_process(model, tmp_path):
+    distributed = pytest.importorskip('distributed')
+    import dask
+    neurons = FeatureSpace.load(model, site='blocks.1.hook_resid_post', name='N')
+    spaces, settings = [Space(model, ToySAE(16, 40), 0, 'A'), neurons], dict(shard=20, batch=3, progress=False)
+    collect(spaces, TEXTS, tmp_path/'one', **settings)
+    bad = Space(model, ToySAE(16, 9), 1, 'bad')
+    bad.sae.W[3, 2] = float('inf')
+    with dask.config.set({'distributed.worker.daemon': False}), \
+         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, \
+         distributed.Client(cluster) as client:
+        collect(spaces, iter(TEXTS), tmp_path/'dask', client=client, **settings)
+        assert files(tmp_path/'dask') == files(tmp_path/'one')
+        with pytest.raises(FeatgeomError, match="the codes of SAE 'bad', document 0"):
+            collect(bad, TEXTS, tmp_path/'bad', client=client, **settings)
+        with pytest.raises(FeatgeomError, match='Pass one of the two'):
+            collect(spaces, TEXTS, tmp_path/'x', client=client, workers=2)

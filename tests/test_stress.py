@@ -1,0 +1,219 @@
+"""Whatever stops collect (kill -9, Ctrl-C, a full disk, a folder that cannot be written, a second process), the same call goes on
+and ends with the bytes of a run that nobody stopped. `python test_stress.py FOLDER PART [...]` does it: one process that imports
+everything and forks a child for each run."""
+import json, os, random, signal, subprocess, sys, time
+from pathlib import Path
+from tempfile import gettempdir
+
+import pytest
+
+import test_collecting as t
+
+TEXTS = t.TEXTS*10
+SHARD = 30
+
+
+class Paced(t.ToySAE):
+    "An SAE that takes its time, so that there are moments to be killed in."
+    def encode_csr(self, x):
+        time.sleep(.01)
+        return super().encode_csr(x)
+
+
+# ---- the process that forks ----------------------------------------------------------------------------------------
+
+def collect(folder, workers=1):
+    from featgeom.sae import FeatureSpace
+    model = t.make_model()
+    spaces = [t.Space(model, Paced(16, 40), 0, 'A'), t.Space(model, t.ToySAE(16, 30, 1), 1, 'B'),
+              FeatureSpace.load(model, site='blocks.1.hook_resid_post', name='N')]
+    return t.collect(spaces, iter(TEXTS), folder, shard=SHARD, workers=workers, progress=False)
+
+
+def start(folder, work=collect, before=lambda: None, **kw):
+    "Fork a child, the first of a session of its own, that does this work; its number. What it says goes to `FOLDER.said`."
+    pid = os.fork()
+    if pid: return pid
+    try:
+        os.setsid()
+        said = os.open(f'{folder}.said', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        before()
+        work(folder, **kw)
+        os._exit(0)
+    except BaseException as e:
+        os.write(2, f'{type(e).__name__}: {e}'.encode())
+        os._exit(1)
+
+
+def end(pid): return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def said(folder): return Path(f'{folder}.said').read_text().splitlines()[-1:]
+
+def shards(folder):
+    "How many shards the journal of space A lists."
+    try: return len(json.loads((Path(folder)/'A'/'progress.json').read_text())['shards'])
+    except FileNotFoundError: return 0
+
+def wait_for_shards(folder, pid, n=1):
+    while shards(folder) < n and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None: time.sleep(.005)
+
+def alive(session):
+    "Processes of a session that still run after a while."
+    for _ in range(400):
+        found = []
+        for path in Path('/proc').glob('[0-9]*/stat'):
+            try: state, _, _, its = path.read_text().rpartition(')')[2].split()[:4]
+            except (FileNotFoundError, ProcessLookupError): continue
+            if int(its) == session and state != 'Z': found.append(int(path.parent.name))
+        if not found: return []
+        time.sleep(.05)
+    return found
+
+def contents(folder): return t.files(folder)
+
+def again(folder, whole):
+    "Go on without trouble; whether the result is that of an undisturbed run."
+    assert end(start(folder)) == 0, said(folder)
+    return contents(folder) == whole
+
+
+def undisturbed(root):
+    "The bytes of a run that nobody stops, and its seconds."
+    collect(root/'warm')                               # in this process: what is imported on the way is there for all
+    begun = time.perf_counter()
+    assert end(start(root/'whole')) == 0, said(root/'whole')
+    return contents(root/'whole'), time.perf_counter() - begun
+
+
+def kills(root, seed, workers, first, last):
+    "Kill runs at random moments, some of them twice; the moments depend on seed and number alone."
+    whole, seconds = undisturbed(root)
+    found = []
+    for i in range(first, last):
+        rng, folder, ends, left = random.Random(f'{seed} {i}'), root/f'killed{i}', [], []
+        for _ in range(1 + (rng.random() < .4)):
+            pid = start(folder, workers=workers)
+            if workers > 1 and rng.random() < .75: wait_for_shards(folder, pid, shards(folder) + 1)   # else while the workers start
+            time.sleep(rng.uniform(0, seconds))
+            os.kill(pid, signal.SIGKILL)
+            ends.append(end(pid))
+            left += alive(pid)
+        found.append(dict(ends=ends, shards=shards(folder), alive=left, same=again(folder, whole)))
+    return found
+
+
+def troubles(root):
+    "Everything but kills: what each said, whether something of it ran on, how many shards it kept, whether the same call went on."
+    import resource
+    import featgeom.core as core
+    whole, _ = undisturbed(root)
+    found = {}
+
+    def note(name, folder, pid, **more):
+        code = end(pid)
+        found[name] = dict(code=code, said=said(folder), shards=shards(folder), alive=alive(pid), **more, same=again(folder, whole))
+
+    def full_after(n):
+        "The n-th write and all that follow find no room."
+        real, done = os.fsync, []
+        def fsync(fd):
+            done.append(fd)
+            if len(done) >= n: raise OSError(28, 'No space left on device')
+            real(fd)
+        core.os.fsync = fsync
+    for n in (1, 2, 9, 60): note(f'full {n}', root/f'full{n}', start(root/f'full{n}', before=lambda: full_after(n)))
+    note('limit', root/'limit', start(root/'limit', before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))))
+
+    disk = root/'disk'
+    disk.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', str(disk)], capture_output=True).returncode == 0:
+        try:
+            pid = start(disk/'store')
+            code = end(pid)
+            kept = {o: data for o, data in contents(disk/'store').items()}
+            found['small disk'] = dict(code=code, said=said(disk/'store'), shards=shards(disk/'store'), alive=alive(pid))
+            subprocess.run(['mount', '-o', 'remount,size=20m', str(disk)], check=True)
+            found['small disk']['same'] = again(disk/'store', whole) and len(kept) > 5
+        finally: subprocess.run(['umount', str(disk)], check=True)
+
+    def nobody():
+        if os.geteuid() == 0: os.seteuid(65534)
+    closed = root/'closed'
+    closed.mkdir()
+    if os.geteuid() == 0:                              # nobody must be able to come here
+        for o in [o for o in closed.parents if Path(gettempdir()) in o.parents]: o.chmod(o.stat().st_mode | 0o055)
+    closed.chmod(0o555)
+    def refused(folder): return collect(root/'closed'/'store')
+    pid = start(root/'refused', work=refused, before=nobody)
+    code = end(pid)
+    closed.chmod(0o755)
+    found['read-only'] = dict(code=code, said=said(root/'refused'), shards=0, alive=[], same=again(closed/'store', whole))
+    def opened(folder): assert len(collect(root/'closed'/'store')) == 3
+    for o in closed.rglob('*'): o.chmod(0o555)
+    pid = start(root/'opened', work=opened, before=nobody)
+    found['read-only, finished'] = dict(code=end(pid), said=said(root/'opened'))
+
+    pid = start(root/'two')
+    wait_for_shards(root/'two', pid)
+    try: collect(root/'two')
+    except core.FeatgeomError as e: second = str(e)
+    note('two', root/'two', pid, second=second, first=pid)
+
+    pid = start(root/'interrupted', workers=2)
+    wait_for_shards(root/'interrupted', pid)
+    os.killpg(pid, signal.SIGINT)                      # as a terminal does: to the workers too
+    note('interrupted', root/'interrupted', pid)
+    return found
+
+
+if __name__ == '__main__':
+    os.umask(0o022)
+    print(json.dumps(dict(kills=kills, troubles=troubles)[sys.argv[2]](Path(sys.argv[1]), *map(int, sys.argv[3:]))))
+
+
+# ---- the tests -----------------------------------------------------------------------------------------------------
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='forks, and reads /proc')
+
+def run(folder, *args):
+    "What this file prints as a script."
+    env = dict(os.environ, OMP_NUM_THREADS='1', NUMBA_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false', PYTHONPATH=str(Path(__file__).parents[1]))
+    done = subprocess.run([sys.executable, __file__, str(folder), *map(str, args)], env=env, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+def check(found, kills):
+    "Every run was killed, or had just ended; most in the middle of the work; all ended as if nothing had happened."
+    assert len(found) == kills and all(o['same'] for o in found), found
+    assert all(code in (-9, 0) for o in found for code in o['ends']) and not any(o['alive'] for o in found), found
+    assert sum(-9 in o['ends'] for o in found) >= .6*kills and sum(o['shards'] > 0 for o in found) >= .4*kills, found
+
+
+def test_killed_at_a_random_moment(tmp_path): check(run(tmp_path, 'kills', 1, 1, 0, 1), 1)
+
+def test_killed_at_a_random_moment_with_workers(tmp_path): check(run(tmp_path, 'kills', 1, 2, 0, 1), 1)
+
+@pytest.mark.slow
+def test_killed_at_20_random_moments(tmp_path): check(run(tmp_path, 'kills', 1, 1, 0, 20), 20)
+
+@pytest.mark.slow
+def test_killed_at_20_random_moments_with_workers(tmp_path): check(run(tmp_path, 'kills', 1, 2, 0, 20), 20)
+
+
+def test_troubles_are_told_and_survived(tmp_path):
+    found = run(tmp_path, 'troubles')
+    print(found)
+    for name, o in found.items():
+        if name == 'read-only, finished': continue
+        assert o['same'] and not o['alive'], (name, o)
+        assert o['code'] == (0 if name == 'two' else 1), (name, o)
+    for name in ('full 1', 'full 2', 'full 9', 'full 60', 'limit', *(['small disk'] if 'small disk' in found else [])):
+        text, = found[name]['said']
+        assert text.startswith('FeatgeomError: ') and 'cannot be written' in text and 'the same call goes on' in text, text
+    assert found['full 60']['shards'] >= 5 and found['limit']['shards'] >= 5
+    assert 'closed/store cannot be written' in found['read-only']['said'][0] and found['read-only, finished']['code'] == 0
+    assert f'is being written by process {found["two"]["first"]}' in found['two']['second']
+    text, = found['interrupted']['said']
+    assert text.startswith('KeyboardInterrupt: Collect was stopped; ') and 'goes on from there' in text and found['interrupted']['shards'] > 0
