@@ -71,19 +71,19 @@ def alive(session):
         time.sleep(.05)
     return found
 
-def contents(folder): return t.files(folder)
+def contents(folder): return {o: data for o, data in t.files(folder).items() if not o.endswith('.lock')}
 
-def again(folder, whole):
+def again(folder, whole, work=collect):
     "Go on without trouble; whether the result is that of an undisturbed run."
-    assert end(start(folder)) == 0, said(folder)
+    assert end(start(folder, work)) == 0, said(folder)
     return contents(folder) == whole
 
 
-def undisturbed(root):
+def undisturbed(root, work=collect):
     "The bytes of a run that nobody stops, and its seconds."
-    collect(root/'warm')                               # in this process: what is imported on the way is there for all
+    work(root/'warm')                                  # in this process: what is imported on the way is there for all
     begun = time.perf_counter()
-    assert end(start(root/'whole')) == 0, said(root/'whole')
+    assert end(start(root/'whole', work)) == 0, said(root/'whole')
     return contents(root/'whole'), time.perf_counter() - begun
 
 
@@ -101,6 +101,40 @@ def kills(root, seed, workers, first, last):
             ends.append(end(pid))
             left += alive(pid)
         found.append(dict(ends=ends, shards=shards(folder), alive=left, same=again(folder, whole)))
+    return found
+
+
+def match(folder):
+    "Match two made-up stores, unhurriedly."
+    import numpy as np
+    from featgeom import matching
+    from featgeom.acts import FeatureActs
+    from featgeom.shards import Rows
+    rng, n = np.random.default_rng(0), 2000
+    rows = Rows(doc=np.repeat(np.arange(n//20), 20), pos=np.tile(np.arange(20), n//20), token_id=rng.integers(0, 20, n))
+    x = (rng.random((n, 60)) < .1)*rng.random((n, 60))
+    a, b = (FeatureActs.from_csr(o, rows, name) for o, name in ((x, 'a'), (x[:, ::-1] + (rng.random((n, 60)) < .02), 'b')))
+    real = matching._Journal.keep
+    def keep(self, *args):
+        time.sleep(.03)
+        return real(self, *args)
+    matching._Journal.keep = keep
+    try: matching.match(a, b, store=folder, min_fires=20, permutations=19)
+    finally: matching._Journal.keep = real
+
+
+def match_kills(root, seed, first, last):
+    "Kill matches at random moments."
+    whole, seconds = undisturbed(root, match)
+    found = []
+    for i in range(first, last):
+        rng, folder, ends = random.Random(f'{seed} {i}'), root/f'killed{i}', []
+        for _ in range(1 + (rng.random() < .4)):
+            pid = start(folder, match)
+            time.sleep(rng.uniform(0, seconds))
+            os.kill(pid, signal.SIGKILL)
+            ends.append(end(pid))
+        found.append(dict(ends=ends, shards=len(contents(folder)) if folder.exists() else 0, alive=alive(pid), same=again(folder, whole, match)))
     return found
 
 
@@ -170,7 +204,7 @@ def troubles(root):
 
 if __name__ == '__main__':
     os.umask(0o022)
-    print(json.dumps(dict(kills=kills, troubles=troubles)[sys.argv[2]](Path(sys.argv[1]), *map(int, sys.argv[3:]))))
+    print(json.dumps(dict(kills=kills, match_kills=match_kills, troubles=troubles)[sys.argv[2]](Path(sys.argv[1]), *map(int, sys.argv[3:]))))
 
 
 # ---- the tests -----------------------------------------------------------------------------------------------------
@@ -194,6 +228,11 @@ def check(found, kills):
 def test_killed_at_a_random_moment(tmp_path): check(run(tmp_path, 'kills', 1, 1, 0, 1), 1)
 
 def test_killed_at_a_random_moment_with_workers(tmp_path): check(run(tmp_path, 'kills', 1, 2, 0, 1), 1)
+
+def test_match_killed_at_a_random_moment(tmp_path): check(run(tmp_path, 'match_kills', 3, 0, 1), 1)
+
+@pytest.mark.slow
+def test_match_killed_at_20_random_moments(tmp_path): check(run(tmp_path, 'match_kills', 3, 0, 20), 20)
 
 @pytest.mark.slow
 def test_killed_at_20_random_moments(tmp_path): check(run(tmp_path, 'kills', 1, 1, 0, 20), 20)
