@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['common_spans', 'Coverage', 'Alignment', 'align_spans', 'Pieces', 'split_alike']
 
-# %% ../nbs/07_align.ipynb #51998931
+# %% ../nbs/07_align.ipynb #430a3fc4
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from scipy import sparse
 from tqdm.auto import tqdm
 import numpy as np
 
-from .core import FeatgeomError, Result, fingerprint, nearest
+from .core import FeatgeomError, Result, check_kind, fingerprint, nearest
 from .models import check_context
 from .shards import FORMAT, Rows, as_csr, canonical, same_request, shard_rows
 from .acts import FeatureActs, StoreWriter
@@ -220,7 +220,7 @@ def _pooled(
         done = max(done, full)
         if done < len(first) and first[done] < end: kept, kept_at = block[first[done] - row:], first[done]
 
-# %% ../nbs/07_align.ipynb #5ab3a7e9
+# %% ../nbs/07_align.ipynb #8927b36a
 _KINDS = ('case', 'form', 'other')
 
 def _change(token, text):
@@ -290,7 +290,7 @@ class Coverage(Result):
         for i, counts in enumerate(self.per_span):
             x = np.arange(1, len(counts) + 1)
             axes[0].bar(x + (.2, -.2)[i == 0], np.array(counts)/self.spans, .4, label=self.names[i])
-        axes[0].set(xlabel='tokens in a span (last: or more)', ylabel='share of spans', title=f'{self.spans:,} spans')
+        axes[0].set(xlabel='tokens in a span (16: or more)', ylabel='share of spans', title=f'{self.spans:,} spans')
         axes[0].legend()
         shares = [n/max(of, 1) for n, of in (self.characters, *zip(self.tokens, self.of_tokens))]
         axes[1].barh([2, 1, 0], shares, color=['gray', 'C0', 'C1'])
@@ -303,7 +303,7 @@ def _share(n, of):
     x = n/of if of else 0.
     return f'{x:.0%}' if x in (0, 1) or .01 <= x <= .99 else f'{x:.3%}'
 
-# %% ../nbs/07_align.ipynb #fcb1d998
+# %% ../nbs/07_align.ipynb #4dd69f36
 _POOLS = ('max', 'last', 'single')
 _COLUMNS = ('doc', 'pos', 'token_id', 'start', 'end')
 
@@ -378,9 +378,7 @@ def _make(acts, meta, first, last, rows, texts, vocab, folder):
 class _Tokens:
     "The tokens of one store by document, checked."
     def __init__(self, name, acts):
-        if not hasattr(acts, 'blocks') or not hasattr(acts, 'rows'):
-            raise FeatgeomError(f'{name} is a {type(acts).__name__}', 'FeatureActs on both sides',
-                                'Pass stores of collect')
+        check_kind(f'acts_{name.lower()}', acts, FeatureActs)
         lacking = [o for o in ('doc', 'pos', 'token_id', 'start', 'end') if o not in acts.rows.columns]
         if lacking or acts.texts is None:
             what = f'rows without {", ".join(lacking)}' if lacking else 'no texts'

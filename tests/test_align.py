@@ -1,6 +1,5 @@
 "Spans of two tokenizations against a slow reference, pooling against brute force, real tokenizers, texts cut alike."
 from itertools import combinations, permutations
-from types import SimpleNamespace
 import re
 
 from hypothesis import given, settings, strategies as st
@@ -16,6 +15,7 @@ from featgeom.align import align_spans, common_spans, split_alike
 from featgeom.collecting import token_bytes
 from featgeom.core import FeatgeomError
 from featgeom.matching import match
+from featgeom.models import LanguageModel
 from featgeom.shards import Rows
 from featgeom.stories import storybook
 
@@ -259,6 +259,8 @@ def test_aligned_stores_hold_the_tokens_of_their_spans(pool):
     a, b = one_hot(TOKENIZERS['bytes'], texts, 'a'), one_hot(TOKENIZERS['wordpiece'], texts, 'b')
     out = align_spans(a, b, pool)
     assert out.a.rows.kind == 'span' and len(out.a) == len(out.b) == out.coverage.spans
+    counted = np.concatenate([np.arange(o) for o in np.bincount(out.a.rows.doc)])
+    assert np.array_equal(out.a.rows.pos, counted) == (pool != 'single') and (out.a.rows.pos >= counted).all()
     for acts, source in ((out.a, a), (out.b, b)):
         rows, at = source.rows, 0
         matrix = acts.csr()
@@ -429,15 +431,17 @@ def test_stores_of_neurons_are_pooled_too(tmp_path):
 
 # --- texts cut alike -----------------------------------------------------------------------------
 
-def reader(name, context, prefix=0):
-    return SimpleNamespace(name=name, tokenizer=TOKENIZERS[name], context=context, prefix=(0,)*prefix)
+class Reader(LanguageModel):
+    "All of a model that cutting texts needs: no weights."
+    def __init__(self, name, context, prefix=0):
+        self.name, self.tokenizer, self.context, self.prefix = name, TOKENIZERS[name], context, (0,)*prefix
 
 def lengths(piece, models): return [len(tokens_of(o.tokenizer, piece)) + len(o.prefix) for o in models]
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(st.sampled_from('  \nabcde.é👑ﬁ'), max_size=60), max_size=3), st.integers(2, 12), st.sampled_from(list(permutations(TOKENIZERS, 2))))
 def test_pieces_make_up_the_text_and_fit(texts, context, pair):
-    models = [reader(pair[0], context, 1), reader(pair[1], context + 3)]
+    models = [Reader(pair[0], context, 1), Reader(pair[1], context + 3)]
     pieces = split_alike(iter(texts), models)
     assert [''.join(pieces[i] for i in np.flatnonzero(pieces.doc == d)) for d in range(len(texts))] == texts
     over = [o for o in pieces if any(n > m.context for n, m in zip(lengths(o, models), models))]
@@ -446,7 +450,7 @@ def test_pieces_make_up_the_text_and_fit(texts, context, pair):
     assert sum(pieces.cuts[o] for o in ('word', 'token', 'character')) == len(pieces) - sum(bool(o) for o in texts)
 
 def test_cuts_are_between_words_and_long():
-    models = [reader('bytes', 60, 1), reader('characters', 80)]
+    models = [Reader('bytes', 60, 1), Reader('characters', 80)]
     pieces = split_alike(LINES, models)
     assert pieces.cuts == dict(word=len(pieces) - len(LINES), token=0, character=0, over=0) and 'word' in repr(pieces)
     inner = [(a, b) for a, b, x, y in zip(pieces[:-1], pieces[1:], pieces.doc[:-1], pieces.doc[1:]) if x == y]
@@ -454,15 +458,21 @@ def test_cuts_are_between_words_and_long():
         assert a[-1].isspace() and not b[0].isspace()
         assert not all(n <= m.context for n, m in zip(lengths(a + re.match(r'\S+\s*', b)[0], models), models))   # one more word does not fit
 
+@pytest.mark.parametrize('name', TOKENIZERS)
+def test_pieces_that_get_longer_by_themselves_are_still_cut_between_words(name):
+    pieces = split_alike(LINES, [Reader(name, 20, 1)])                  # a tokenizer may put a space before every text
+    assert pieces.cuts['word'] == len(pieces) - len(LINES) and max(lengths(o, [Reader(name, 20, 1)])[0] for o in pieces) <= 20
+
 def test_words_that_never_end_are_cut_at_tokens_then_characters():
-    models = [reader('wordpiece', 9), reader('bytes', 9)]
+    models = [Reader('wordpiece', 9), Reader('bytes', 9)]
     assert split_alike(['dragonflies'*20], models).cuts['word'] == 0
-    crowns = split_alike(['👑'*20], [reader('bytes', 3)])
+    crowns = split_alike(['👑'*20], [Reader('bytes', 3)])
     assert crowns.cuts['over'] == 20 and len(crowns) == 20
-    unknown = split_alike(['日'*50], [reader('wordpiece', 5), reader('characters', 10)])
+    assert [*map(len, split_alike(['q'*35], [Reader('behind', 10), Reader('characters', 10)]))] == [10, 10, 10, 5]
+    unknown = split_alike(['日'*50], [Reader('wordpiece', 5), Reader('characters', 10)])
     assert ''.join(unknown) == '日'*50 and max(map(len, unknown)) <= 10
 
 def test_what_cannot_be_cut_is_refused():
-    for texts, models, what in [('text', [reader('bytes', 9)], 'One string'), ([3], [reader('bytes', 9)], 'int'), (['a'], [], 'No models'),
-                                (['\ud800'], [reader('bytes', 9)], 'surrogate'), (['a'], [reader('bytes', 1, 1)], 'context')]:
+    for texts, models, what in [('text', [Reader('bytes', 9)], 'One string'), ([3], [Reader('bytes', 9)], 'int'), (['a'], [], 'No models'),
+                                (['\ud800'], [Reader('bytes', 9)], 'surrogate'), (['a'], [Reader('bytes', 1, 1)], 'context')]:
         with pytest.raises(FeatgeomError, match=what): split_alike(texts, models)
