@@ -283,7 +283,7 @@ def match(
         moves = draw_shifts(n, shifts, apart, rng)
         meta.update(shifts=moves.tolist(), min_shift=int(apart),
                     null_means=f'best partner after {len(moves)} circular shifts', pool=int(pool))
-    with _journal(store, dict(meta, one_to_one=bool(one_to_one), permutations=int(permutations)), rows) as journal:
+    with _Journal(store, dict(meta, one_to_one=bool(one_to_one), permutations=int(permutations)), rows) as journal:
         if journal.finished(): return Pairs.load(journal.result)
         with tqdm(desc='search', unit='pass', disable=not progress) as bar:
             def keep(name, make):
@@ -305,11 +305,11 @@ def match(
             meta.update(permutations=int(permutations), given_rows=int((np.bincount(groups)[groups] > 1).sum()))
         return journal.finish(as_pairs(columns, meta, ids_a, ids_b))
 
-# %% ../nbs/09_matching.ipynb #2804d15a
-class _journal:
+# %% ../nbs/09_matching.ipynb #96596405
+class _Journal:
     "The finished units of work of one match, in a folder that one process at a time may use; without one, nothing."
     def __init__(self, folder, request, rows):
-        self.folder, self.lock = folder and Path(folder), None
+        self.folder, self.lock = None if folder is None else Path(folder), None
         if folder is None: return
         self.result = self.folder/'pairs.safetensors'
         same = None if rows is None else fingerprint(rows.kind, *(x for o in sorted(rows.columns.items()) for x in o))

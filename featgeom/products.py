@@ -360,7 +360,7 @@ def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, 
         total[:] = 0.
         if signed: met[:] = False
 
-# %% ../nbs/08a_products.ipynb #11b40850
+# %% ../nbs/08a_products.ipynb #86fc37bf
 def _search_piece(piece, part, shift, k, theirs=None):
     "Columns of A against rows of B: the lists of both; B's are `theirs`, gone on with, where given."
     (first_a, cols, stat_a), (first_b, n, pointers, index, stat_b, jaccard, signed) = piece, part
@@ -372,7 +372,8 @@ def _search_piece(piece, part, shift, k, theirs=None):
 def _pieces(a, lo, hi, count):
     "Live features lo..hi of A by column, in pieces of about equal weight."
     cols = columns(a.acts, a.ids[lo:hi], centre=a.centre)
-    return [(lo + o[0], cols[slice(*o)], a.stat[:, lo:hi][:, slice(*o)]) for o in cut(a.nnz[lo:hi], pieces=count)]
+    return [(lo + i, cols[i:j], np.ascontiguousarray(a.stat[:, lo + i:lo + j]))
+            for i, j in cut(a.nnz[lo:hi], pieces=count)]
 
 def _part(b, lo, hi, signed):
     "Live features lo..hi of B by row."
@@ -449,7 +450,7 @@ def _dense_pass(a, b, lo, hi, shift, k):
     theirs.offer(total.T, first=lo)
     return mine, theirs
 
-# %% ../nbs/08a_products.ipynb #d8c55da0
+# %% ../nbs/08a_products.ipynb #99ed6f7e
 class Held:
     "The part loaded last: a side that is a single block is loaded once."
     def __init__(self,
@@ -507,13 +508,13 @@ def search(
         pieces, part, work = Held(pieces), Held(part), _local if client is None else partial(_on_cluster, client)
         def run(block, other, *how): return work(pieces(*block), part(*other), *how)
     out = [(Lists.empty(f_a, k), Lists.empty(f_b, k)) for _, k in passes]
-    for x, block in enumerate(blocks_a):
-        for y, other in enumerate(blocks_b):
+    for block in blocks_a:
+        for other in blocks_b:
             for z, (how, found) in enumerate(zip(passes, out)):
                 def make():
                     mine, theirs = run(block, other, *how)
                     return dict(top_a=mine.top, who_a=mine.who, top_b=theirs.top, who_b=theirs.who)
-                got = keep(f'search-{z}-{x}-{y}', make)
+                got = keep('-'.join(map(str, ('search', z, *block, *other))), make)   # cuts depend on memory
                 found[0][slice(*block)].merge(Lists(got['top_a'], got['who_a']))
                 found[1][slice(*other)].merge(Lists(got['top_b'], got['who_b']))
     return out

@@ -554,8 +554,8 @@ def larger():
 def test_little_memory_gives_the_same_bytes(larger, tmp_path, monkeypatch):
     from featgeom import matching
     whole, units = match(*larger).save(tmp_path/'whole').read_bytes(), []
-    keep = matching._journal.keep
-    monkeypatch.setattr(matching._journal, 'keep', lambda self, name, make: units.append(name) or keep(self, name, make))
+    keep = matching._Journal.keep
+    monkeypatch.setattr(matching._Journal, 'keep', lambda self, name, make: units.append(name) or keep(self, name, make))
     assert match(*larger, memory=1_400_000).save(tmp_path/'small').read_bytes() == whole
     assert len([o for o in units if o.startswith('search-0-')]) >= 4
     with pytest.raises(FeatgeomError, match='Allow more'): match(*larger, memory=100_000)

@@ -167,14 +167,14 @@ def part_rate(folder, whole):
 def part_check(folder, whole):
     "The largest difference between match's scores and dense float64, on some features of A against all of B."
     top = np.load(Path(folder)/'top.npz')
-    a, b = load(folder, 'a').tocsc(), load(folder, 'b').tocsc()
+    a, b = (load(folder, o).tocsc().astype(np.float64) for o in 'ab')
     n, f = a.shape
     some = np.sort(np.random.default_rng(0).choice(f, min(256, 16_000_000//n), replace=False))
-    x = a[:, some].toarray().astype(np.float64)
+    x = a[:, some].toarray()
     x = (x - x.mean(0))/np.maximum(np.linalg.norm(x - x.mean(0), axis=0), 1e-300)
-    mean = np.asarray(b.sum(0)).ravel()/n
-    norm = np.sqrt(np.asarray(b.multiply(b).astype(np.float64).sum(0)).ravel() - n*mean**2)
-    r = (b.T.astype(np.float64) @ x).T/np.maximum(norm, 1e-300)          # x sums to 0: B needs no centring
+    mean, square = np.asarray(b.sum(0)).ravel()/n, np.asarray(b.multiply(b).sum(0)).ravel()
+    norm = np.sqrt(square - n*mean**2)
+    r = (b.T @ x).T/np.maximum(norm, 1e-300)          # x sums to 0: B needs no centring
     r[:, np.diff(b.indptr) < 50] = -np.inf
     worst = 0.
     for i, line in zip(some, r):
