@@ -16,7 +16,7 @@ from scipy import sparse
 import numpy as np
 
 from .core import FeatgeomError, check_file, check_whole, foreign, read_json, to_path, write_bytes, write_json
-from .shards import Rows, check_meta, damaged, narrow, writing
+from .shards import Rows, as_csr, check_meta, damaged, narrow, writing
 from .acts import FeatureActs
 
 # %% ../nbs/06b_exchange.ipynb #65cda0ec
@@ -34,12 +34,15 @@ def _check_origin(path, text):
     check_meta(Path(path), {**meta, 'format': 1, 'n_rows': 0, 'shards': [], 'files': []})
     return {key: o for key, o in meta.items() if key not in ('shards', 'files', 'sha256')}
 
-def _matrix(path, row, feature, values, shape):
-    "A canonical csr_array of `shape` from triples that a file holds, in any order."
+def _matrix(path, row, feature, values, shape, ordered=False):
+    "A csr_array of `shape` from triples that a file holds, in any order; no copy of those known to be in order."
     n, f = shape
     if len(row) and not (0 <= row.min() <= row.max() < n and 0 <= feature.min() <= feature.max() < f):
         raise damaged(path, f'an activation outside {n:,} rows and {f:,} features', _AGAIN)
     if not np.isfinite(values).all(): raise damaged(path, 'an activation that is not finite', _AGAIN)
+    if ordered:
+        pointers = np.searchsorted(row, np.arange(n + 1)).astype(np.int32 if len(row) < 2**31 else np.int64)
+        return as_csr(values, feature, pointers, f)
     out = sparse.csr_array((values, (row, feature)), shape=shape)
     if out.nnz != len(values): raise damaged(path, 'two activations of one feature on one row', _AGAIN)
     return out
@@ -136,7 +139,7 @@ def from_parquet(
     if n != meta.get('n_rows') or (columns[0] != np.arange(n)).any():
         raise damaged(folder/'rows.parquet', f'{n:,} rows, not 0, 1, 2 ... {meta.get("n_rows")}', _AGAIN)
     rows = Rows(kind=meta['rows']['kind'], **dict(zip(described, columns[1:])))
-    matrix = _matrix(folder/'activations.parquet', row, feature, value, (n, meta['n_features']))
+    matrix = _matrix(folder/'activations.parquet', row, feature, value, (n, meta['n_features']), ordered=True)
     texts = tokens = None
     if (folder/'texts.parquet').exists():
         doc, texts = _read_table(folder/'texts.parquet', _TABLES['texts'])[1]
