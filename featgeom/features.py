@@ -16,7 +16,7 @@ import numpy as np
 
 from .acts import FeatureActs
 from .collecting import token_bytes
-from .core import FeatgeomError, Result, check_whole
+from .core import FeatgeomError, Result, check_kind, check_numbers, check_whole
 
 # %% ../nbs/08_features.ipynb #a9aaed75
 _pandas = lazy.load('pandas')
@@ -40,6 +40,7 @@ def _merged(parts, merge):
 
 def _over_shards(acts, sums, args, client):
     "`sums(shard, *args)` of all shards, added pairwise, here or on the workers of a client; the same either way."
+    check_kind('acts', acts, FeatureActs)
     if not len(acts): return sums(acts, *args)
     if client is None: return _merged((sums(o, *args) for o in _shards(acts)), operator.add)
     if acts.folder is None or not all(hasattr(client, o) for o in ('submit', 'gather')):
@@ -143,8 +144,14 @@ def token_strings(
     """How tokens are shown: space "␣", newline "⏎", tab "⇥", a byte of a split character "⟨0xE2⟩", unseen "⟨U+200D⟩".
 
     FeatureActs without token strings show "#id". Raises `FeatgeomError` for ids that are unknown."""
-    ids = [int(o) for o in ids]
+    ids = check_numbers('ids', ids)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in 'iu'):
+        raise FeatgeomError(f'ids of {ids.dtype}, shape {ids.shape}', 'A list of token ids', 'Pass whole numbers')
+    ids = ids.tolist()
     if not isinstance(tokenizer, FeatureActs):
+        if not hasattr(tokenizer, 'backend_tokenizer'):
+            raise FeatgeomError(f'tokenizer of type {type(tokenizer).__name__}', 'A fast tokenizer, or FeatureActs',
+                                'Pass model.tokenizer')
         return [_shown(o.decode('utf-8', 'surrogateescape')) for o in token_bytes(tokenizer, ids)]
     if tokenizer.tokens is None: return [f'#{o}' for o in ids]
     unknown = [o for o in ids if o not in tokenizer.tokens]
@@ -185,10 +192,12 @@ def top_tokens(
 
     Memory is bounded by `budget` (about 50 bytes each): features are taken in ranges that fire no more often, each
     range in a pass of its own. Raises `FeatgeomError` for rows that are not tokens."""
-    if 'token_id' not in acts.rows.columns:
+    if 'token_id' not in check_kind('acts', acts, FeatureActs).rows.columns:
         raise FeatgeomError(f'{acts.name!r} has {acts.rows.kind} rows without token ids', 'Rows of tokens',
                             'Pass rows= with token_id to from_csr')
-    k, vocab = check_whole('k', k), np.unique(acts.rows.token_id)
+    k, budget, vocab = check_whole('k', k), check_whole('budget', budget), np.unique(acts.rows.token_id)
+    if k*acts.n_features > 2**28:
+        raise FeatgeomError(f'k={k:,} for {acts.n_features:,} features', f'At most {2**28:,} together', 'Pass k=5')
     ids, weight = np.full((acts.n_features, k), -1, np.int32), np.zeros((acts.n_features, k), np.float32)
     fill = np.full(acts.n_features, len(vocab)) if acts.dense else firing_counts(acts, client)
     for a, b in _ranges(fill, budget):
@@ -293,8 +302,9 @@ def outliers(
 
     Two or three passes over the blocks; memory holds a number for each row. Raises `FeatgeomError` for factors of 1 or
     less."""
+    check_kind('acts', acts, FeatureActs)
     for name, value in dict(factor=factor, feature_factor=feature_factor).items():
-        if not isinstance(value, (int, float, np.number)) or not 1 < value < np.inf:
+        if not isinstance(value, (int, float, np.number)) or not 1 < value < 1e300:
             raise FeatgeomError(f'{name}={value!r}', 'A number above 1', f'Leave {name} out')
     norm = np.sqrt(np.concatenate([np.zeros(0), *(_square_norms(o) for _, o in acts.blocks())]))
     median = _median(norm)

@@ -15,7 +15,7 @@ import gzip, io, json, os, re, unicodedata
 
 import numpy as np
 
-from .core import FeatgeomError, Result, check_file, check_whole, foreign, nearest, to_path
+from .core import FeatgeomError, Result, check_file, check_kind, check_whole, foreign, nearest, to_path
 
 # %% ../nbs/03a_texts.ipynb #5bf7c903
 KINDS = ('.json', '.jsonl', '.txt', '.parquet')
@@ -33,12 +33,15 @@ def read_texts(
     reached for what is damaged, not UTF-8, or no text, with its line or row; in the end for a source without text."""
     if isinstance(source, (str, os.PathLike)):
         source = to_path(source)
-        return _texts(_file_items(source, column), f'Text {"folder" if source.is_dir() else "file"} {source}', column)
+        kind = 'folder' if os.path.isdir(source) else 'file'
+        return _texts(_file_items(source, column), f'Text {kind} {source}', column)
     if isinstance(source, (bytes, dict)) or hasattr(source, 'columns') or not hasattr(source, '__iter__'):
         raise FeatgeomError(f'A {type(source).__name__} as texts', _ALLOWED,
                             'Pass one of its splits or columns' if hasattr(source, '__iter__') else 'Pass a list')
     name = 'The data set' if hasattr(source, 'column_names') else 'Texts'
-    return _texts(_data_set_items(source, column), name, column)
+    with foreign(f'A {type(source).__name__} as texts', _ALLOWED, 'Pass a list'):
+        items = _data_set_items(source, column)
+    return _texts(items, name, column)
 
 def _texts(items, name, column):
     "The text of each item, if it has any; `items` yields (where, item)."
@@ -73,11 +76,11 @@ def _data_set_items(source, column):
     if names is not None:
         _need_column(column, names, 'The data set')
         source = source.select_columns([column])
-    return ((('Texts', 'item', i), o) for i, o in enumerate(source))
+    return ((('Texts', 'item', i), o) for i, o in enumerate(iter(source)))
 
 def _file_items(path, column):
     "Items of a file, of a folder of files in the order of their names, or of a data set saved in a folder."
-    if not path.is_dir(): return _one_file(check_file(path, 'text file'), column)
+    if not os.path.isdir(path): return _one_file(check_file(path, 'text file'), column)
     if (path/'state.json').is_file() or (path/'dataset_dict.json').is_file():
         from datasets import load_from_disk
         with foreign(f'The data set {path} cannot be opened', _ALLOWED, 'Save it again'):
@@ -258,6 +261,7 @@ def balanced(
 
     A document is taken whole when it holds a whole word that is below the cap; reading stops as soon as none is. Memory
     holds what is chosen. Raises `FeatgeomError` for no words, blank ones, and one that comes twice in a concept."""
+    check_kind('case', case, bool, np.bool_)
     concepts, names = _concepts(words)
     cap, most = check_whole('cap', cap), None if max_documents is None else check_whole('max_documents', max_documents)
     distinct = _Words(list(dict.fromkeys(names)), case)
@@ -288,8 +292,9 @@ def _concepts(words):
     "Concept and word of every entry; raises for what is no list of words."
     if isinstance(words, str) or not isinstance(words, Iterable):
         raise FeatgeomError(f'words={words!r}', 'A list of words, or a dict of concept to list', 'Put it into a list')
-    lists = {str(name): list(o) if not isinstance(o, str) else [o] for name, o in words.items()} \
-        if isinstance(words, dict) else {'words': list(words)}
+    with foreign(f'words of type {type(words).__name__}', 'A list, or a dict of concept to list', 'Pass a list'):
+        lists = {str(name): list(o) if not isinstance(o, str) else [o] for name, o in words.items()} \
+            if isinstance(words, dict) else {'words': list(words)}
     pairs = [(name, word) for name, o in lists.items() for word in o]
     for name, word in pairs:
         if not isinstance(word, str) or not word.strip():
