@@ -165,7 +165,7 @@ def _make_shard(
                    int(o.nnz if sparse.issparse(o) else np.count_nonzero(o)))
             for name, o in _encode_windows(chosen, windows, batch, tick).items()}
 
-# %% ../nbs/06a_collecting.ipynb #c23b580e
+# %% ../nbs/06a_collecting.ipynb #39a2485b
 class _Packer(ForkingPickler):
     "Packs for our own processes; not in torch's way, which moves the caller's weights into shared memory."
     _extra_reducers = {}
@@ -207,16 +207,17 @@ def _work(pipe, threads):
         os._exit(1)
     threading.Thread(target=follow, daemon=True).start()
     torch.set_num_threads(threads)
-    packed, parcel = pipe.recv_bytes(), None
-    while True:
-        try: job = pipe.recv()
-        except EOFError: return
-        try:
-            if parcel is None: parcel = ForkingPickler.loads(packed)
-            out = _attempt(parcel, *job)
-        except (AttributeError, ImportError) as e:                             # a class of a notebook, say
-            out = FeatgeomError(f'Spaces that a worker cannot load ({e})', 'Classes in modules', 'Pass workers=1')
-        pipe.send(out)
+    try:
+        packed, parcel = pipe.recv_bytes(), None
+        while True:
+            job = pipe.recv()
+            try:
+                with foreign('Spaces that a worker cannot load', 'Classes of modules, not notebooks', 'Pass workers=1'):
+                    if parcel is None: parcel = ForkingPickler.loads(packed)
+                out = _attempt(parcel, *job)
+            except FeatgeomError as e: out = e
+            pipe.send(out)
+    except (EOFError, OSError): return                                         # the other end is closed
 
 class _Worker:
     "A process beside this one that makes shards."
@@ -254,10 +255,10 @@ def _in_processes(spaces, jobs, workers):
             if not free: yield out
         while busy: yield busy.popleft().talk('recv')
     finally:
+        for worker in team: worker.process.terminate()
         for worker in team:
+            worker.process.join()
             worker.pipe.close()
-            worker.process.terminate()
-        for worker in team: worker.process.join()
 
 def _on_cluster(spaces, jobs, client):
     "Make the shards of `jobs` on a Dask cluster; yields them, or the errors met, in order."
@@ -273,7 +274,16 @@ def _on_cluster(spaces, jobs, client):
             while futures: yield futures.popleft().result()
         finally: client.cancel(list(futures))
 
-# %% ../nbs/06a_collecting.ipynb #49973a3c
+# %% ../nbs/06a_collecting.ipynb #421ff71c
+def _check_text(i, o):
+    "A str that can be written."
+    if not isinstance(o, str):
+        raise FeatgeomError(f'texts[{i}] is a {type(o).__name__}', 'Strings', 'For a table, pass its text column')
+    try: o.encode()
+    except UnicodeEncodeError:
+        raise FeatgeomError(f'texts[{i}] holds half of a surrogate pair', 'Text that can be written as UTF-8',
+                            'Repair it or leave it out') from None
+
 class _Spool:
     "Documents in a file without a name: text i is read back when it is asked for."
     def __init__(self, folder): self.file, self.ends = TemporaryFile(dir=folder), array('q', [0])
@@ -308,6 +318,7 @@ def _spooled(texts, folder, model, context, max_tokens, progress):
             if left <= 0:
                 del out.ends[w.doc + 2:]                 # more may have been read, to be tokenized together
                 break
+    with writing(folder): out.file.flush()
     return out
 
 def _fingerprint(texts):
@@ -453,15 +464,6 @@ def _check_texts(texts, spooled):
     if not any(texts): raise FeatgeomError(f'{len(texts)} texts, all empty', 'At least one token', 'Check them')
     return texts
 
-def _check_text(i, o):
-    "A str that can be written."
-    if not isinstance(o, str):
-        raise FeatgeomError(f'texts[{i}] is a {type(o).__name__}', 'Strings', 'For a table, pass its text column')
-    try: o.encode()
-    except UnicodeEncodeError:
-        raise FeatgeomError(f'texts[{i}] holds half of a surrogate pair', 'Text that can be written as UTF-8',
-                            'Repair it or leave it out') from None
-
 def _shared_context(models, context):
     "The window for all models: what was asked for, if every model can read it; else the smallest of theirs."
     if context is not None: return [check_context(o, context) for o in models][0]
@@ -487,5 +489,5 @@ def _finished(folder, request):
     if not (folder/'meta.json').is_file(): return None
     acts = FeatureActs.open(folder)
     same_request(folder, {key: acts.meta.get(key) for key in request}, request)
-    (folder/'progress.json').unlink(missing_ok=True)                    # left by a kill between the last two steps
+    with writing(folder): (folder/'progress.json').unlink(missing_ok=True)  # left by a kill between the last two steps
     return acts

@@ -158,7 +158,8 @@ def troubles(root):
             real(fd)
         core.os.fsync = fsync
     for n in (1, 2, 9, 60): note(f'full {n}', root/f'full{n}', start(root/f'full{n}', before=lambda: full_after(n)))
-    note('limit', root/'limit', start(root/'limit', before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))))
+    for n in (500, 5000):                              # too little for the texts, then for the growing journal
+        note(f'limit {n}', root/f'limit{n}', start(root/f'limit{n}', before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n, n))))
 
     disk = root/'disk'
     disk.mkdir()
@@ -248,10 +249,10 @@ def test_troubles_are_told_and_survived(tmp_path):
         if name == 'read-only, finished': continue
         assert o['same'] and not o['alive'], (name, o)
         assert o['code'] == (0 if name == 'two' else 1), (name, o)
-    for name in ('full 1', 'full 2', 'full 9', 'full 60', 'limit', *(['small disk'] if 'small disk' in found else [])):
+    for name in ('full 1', 'full 2', 'full 9', 'full 60', 'limit 500', 'limit 5000', *(['small disk'] if 'small disk' in found else [])):
         text, = found[name]['said']
         assert text.startswith('FeatgeomError: ') and 'cannot be written' in text and 'the same call goes on' in text, text
-    assert found['full 60']['shards'] >= 5 and found['limit']['shards'] >= 5
+    assert found['full 60']['shards'] >= 5 and found['limit 5000']['shards'] >= 5 and found['limit 500']['shards'] == 0
     assert 'closed/store cannot be written' in found['read-only']['said'][0] and found['read-only, finished']['code'] == 0
     assert f'is being written by process {found["two"]["first"]}' in found['two']['second']
     text, = found['interrupted']['said']

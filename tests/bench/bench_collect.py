@@ -12,7 +12,7 @@ import torch
 from featgeom import acts, collecting
 from featgeom.models import load_model, pad, token_windows
 from featgeom.sae import FeatureSpace
-from featgeom.stories import stories, zoo_path
+from featgeom.stories import storybook, zoo_path
 
 CONTEXT = 128
 
@@ -23,7 +23,7 @@ def load():
     if data:
         models = [load_model(Path(data)/'models'/o) for o in ('stories260k', 'llama2xs')]
         return models, json.loads((Path(data)/'text'/'tinystories_1000.json').read_text())
-    return [load_model(zoo_path(o)) for o in ('story-1l', 'story-2l')], stories(1000, seed=7)
+    return [load_model(zoo_path(o)) for o in ('story-1l', 'story-2l')], storybook(1000, seed=7)
 
 
 def random_sae(d, f, k=16):
@@ -87,6 +87,16 @@ def collected(spaces, texts, tokens):
     return total, cut.seconds, a.seconds + b.seconds + c.seconds, size
 
 
+def in_processes(spaces, texts, tokens, repeats=3):
+    "Seconds of collect in one process and in two, in turn, and of starting two for next to nothing; all of them wall time."
+    def run(workers, tokens):
+        with TemporaryDirectory() as tmp:
+            start = time.perf_counter()
+            collecting.collect(spaces, texts, tmp, context=CONTEXT, max_tokens=tokens, shard=4096, workers=workers, progress=False)
+            return time.perf_counter() - start
+    return np.median([[run(1, tokens), run(2, tokens), run(2, 100)] for _ in range(repeats)], axis=0)
+
+
 def main(tokens=20_000, repeats=5):
     models, texts = load()
     start = seconds()
@@ -110,6 +120,9 @@ def main(tokens=20_000, repeats=5):
         low, high = rows[:, 4, 0].min(), rows[:, 4, 0].max()
         print(f'{f:>7,} {middle[0, 0]:>8.2f} {middle[1, 0]:>10.2f} {middle[4, 0]:>6.2f} {low:>5.2f}..{high:<5.2f} {middle[4, 1]:>10.2f} '
               f'{middle[2, 0]:>11.2f} {middle[3, 0]:>7.3f} {size:>14.0f}', flush=True)
+    one, two, started = in_processes(spaces, texts, 4*tokens)
+    print(f'{4*tokens:,} tokens, f={f:,}, in shards of 4,096: {one:.2f} s in one process, {two:.2f} s with workers=2 (ratio '
+          f'{two/one:.2f}), of which starting them {started:.2f} s (ratio without it {(two - started)/one:.2f}); median of 3')
     print(f'ratio: wall time of collect, without tokenizing and hashing, over that of the plain runs before and after it; median of '
           f'{repeats}. Aim: at most 1.25')
 
