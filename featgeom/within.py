@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GIVEN', 'row_groups', 'clipped', 'within_groups']
 
-# %% ../nbs/08b_within.ipynb #2ecdf36b
+# %% ../nbs/08b_within.ipynb #5f31bda1
 from collections.abc import Callable
 import json
 
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from .acts import FeatureActs
 from .core import FeatgeomError, check_whole, generator, nearest
 from .nulls import permute_within
-from .products import THREADS, PairBlocks, check_memory, columns, in_threads, now, slices
+from .products import THREADS, PairBlocks, check_memory, columns, in_threads, now, row_blocks, slices
 
 # %% ../nbs/08b_within.ipynb #39b855e9
 GIVEN = ('token', 'bigram', 'position')
@@ -158,7 +158,7 @@ def within_groups(
         p[varies] = (1 + reach[varies])/(1 + draws)
     return r, p, fires & ~varies
 
-# %% ../nbs/08b_within.ipynb #4ded70fe
+# %% ../nbs/08b_within.ipynb #aaefa05b
 def _by_group(groups):
     "Rows whose group has two, ordered by group: their groups, the sizes (groups,), each row's place or -1 (n,) int32."
     group, size = np.unique(groups, return_inverse=True, return_counts=True)[1:]
@@ -171,7 +171,7 @@ def _by_group(groups):
 def _counts(acts, ids):
     "Values of each of these features, (m,)."
     counts = np.zeros(acts.shape[1], np.int64)
-    for _, o in acts.blocks():
+    for _, o in row_blocks(acts):
         dense = isinstance(o, np.ndarray)
         counts += np.count_nonzero(o, axis=0) if dense else np.bincount(o.indices, minlength=len(counts))
     return counts[ids]
