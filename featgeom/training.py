@@ -13,10 +13,11 @@ from filelock import FileLock, Timeout
 import numpy as np
 import torch
 
-from .core import FeatgeomError, check_whole, fingerprint, foreign, generator, nearest
+from .core import FeatgeomError, check_kind, check_whole, fingerprint, foreign, generator, nearest
 from .core import read_arrays, to_path, write_arrays
 from .models import batches, capture, check_context, finite, load_model
 from .sae import fvu, load_sae
+from .texts import read_texts
 
 # %% ../nbs/05a_training.ipynb #d2eada04
 class _Pool:
@@ -30,7 +31,8 @@ class _Pool:
         self.model, self.site, self.texts, self.context, self.batch = model, site, texts, context, batch
         self.rng = generator(seed)
         self.draw = torch.Generator().manual_seed(int(self.rng.integers(2**62)))
-        self.rows = torch.empty(max(size, 2 * batch), model.width(site))
+        with foreign(f'A pool of {size:,} activations', 'What fits in memory', 'Pass a smaller memory='):
+            self.rows = torch.empty(max(size, 2 * batch), model.width(site))
         self.rest, self.order = self.rows[:0], torch.empty(0, dtype=torch.long)
         self.held = self.at = self.end = 0                # rows in the pool; place in `order`; where this round ends
         self.epoch, self.groups, self.whole = 0, 0, False # place in the texts; whether the pool holds all of them
@@ -82,6 +84,11 @@ class _Pool:
         x = x[torch.from_numpy(group.keep).to(x.device)]
         return finite(x, f'activations at {self.site} of {self.model.name}').float().cpu()
 
+    def sample(self, n, seed):
+        "At most `n` of the rows in the pool, at random."
+        draw = torch.Generator().manual_seed(seed)
+        return self.rows[torch.randperm(self.held, generator=draw)[:n]]
+
     def state(self):
         "What it takes to go on: (arrays, what JSON can hold)."
         arrays = dict(rows=self.rows[:self.held], rest=self.rest, order=self.order, draw=self.draw.get_state())
@@ -128,11 +135,18 @@ def _trainer(sae, stream, batch, steps, lr, device):
         dead_feature_window=max(20, min(1000, steps // 20)), feature_sampling_window=max(1, steps // 10))
     return SAETrainer(cfg, sae.to(device), stream)
 
-def _begin(trainer, x):
-    "Fit a new trainer to the first batch of activations (batch, d): their scale, and their mean as the decoder's bias."
-    scale = x.shape[1]**.5 / float(x.norm(dim=1).mean())
+def _begin(trainer, x, rows=None):
+    """Fit a new trainer to the first batch of activations (batch, d): their scale, their mean as the decoder's bias.
+
+    With `rows` (n, d), the first n features start as these activations, centred and of length 1."""
+    scale, sae = x.shape[1]**.5 / float(x.norm(dim=1).mean()), trainer.sae
     trainer.activation_scaler.scaling_factor = scale
-    trainer.sae.b_dec.data = (x.mean(0) * scale).to(trainer.cfg.device)
+    sae.b_dec.data = (x.mean(0) * scale).to(trainer.cfg.device)
+    if rows is None: return
+    centred = (rows[:sae.cfg.d_sae] - x.mean(0)).to(trainer.cfg.device)
+    at = slice(len(centred))
+    sae.W_dec.data[at] = centred / centred.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    sae.W_enc.data[:, at] = sae.W_dec.data[at].T
 
 # %% ../nbs/05a_training.ipynb #1cd09311
 _COUNTS = ('n_training_steps', 'n_training_samples', 'n_frac_active_samples')
@@ -236,7 +250,7 @@ class _Checkpoint:
 def train_sae(
     model,                    # whatever `load_model` takes
     site: str,                # such as "blocks.3.hook_resid_post"
-    texts: list,              # documents; read again when they have fewer tokens than asked for
+    texts,                    # documents, or whatever `read_texts` takes; read again when there are too few
     width,                    # features f, or a list of widths to train on one stream
     architecture: str='topk', # topk, batchtopk, jumprelu, standard or gated
     k: int=16,                # active features a token: exact for topk, on average for batchtopk, aim of jumprelu
@@ -249,6 +263,7 @@ def train_sae(
     lr: float=None,           # learning rate; None: 2e-4 / sqrt(f / 2^14)
     penalty: float=None,      # on activity, for jumprelu, standard and gated; None: a default
     memory: int=2**28,        # bytes of activations held at a time
+    start: str='random',      # of features: sae-lens's directions, or "data", activations of random tokens
     checkpoint=None,          # folder of a checkpoint, from which the same call goes on; None: none is kept
     every: int=500,           # steps from one checkpoint to the next
 ):                            # an SAE, or a list of them for a list of widths
@@ -261,15 +276,22 @@ def train_sae(
     texts shorter than a batch, NaN or Inf, and a checkpoint of another training or in use."""
     from tqdm.auto import tqdm
     model, single = load_model(model), isinstance(width, (int, np.integer))
-    site, context, texts = model.site(site), check_context(model, context), list(texts)
+    site, context, texts = model.site(site), check_context(model, context), list(read_texts(texts))
     widths, steps = _check_training(architecture, width, k, tokens, batch)
+    lr, penalty = _check_number('lr', lr, 1e-12), _check_number('penalty', penalty, 0)
+    if out is not None: out = to_path(out)
+    seed, memory, every = check_whole('seed', seed, 0), check_whole('memory', memory), check_whole('every', every)
+    if seed >= 2**63: raise FeatgeomError(f'seed={seed}', 'A whole number below 2**63', 'Pass seed=0')
+    check_kind('progress', progress, bool, int)
+    if check_kind('start', start, str) not in ('random', 'data'):
+        raise FeatgeomError(f'start={start!r}', '"random" or "data"', 'Leave it out')
     metadata = dict(model_name=model.name, hook_name=site, context_size=context, prepend_bos=bool(model.prefix),
                     training_tokens=steps * batch, seed=seed, dataset_fingerprint=fingerprint(*texts))
     request = None if checkpoint is None else dict(
         metadata, model_hash=model.hash, architecture=architecture, widths=[int(f) for f in widths], k=k, batch=batch,
-        lr=lr, penalty=penalty, memory=memory, torch=torch.__version__, sae_lens=version('sae-lens'))
+        lr=lr, penalty=penalty, memory=memory, start=start, torch=torch.__version__, sae_lens=version('sae-lens'))
     stream = _Pool(model, site, texts, context, batch, memory // (4 * model.width(site)), seed)
-    trainers, every = [], check_whole('every', every)
+    trainers = []
     with torch.random.fork_rng(devices=[]), _Checkpoint(checkpoint, request) as kept:
         for f in widths:
             torch.default_generator.manual_seed(seed)
@@ -282,7 +304,8 @@ def train_sae(
             for step in range(done, steps):
                 now = next(stream)
                 if step == 0:
-                    for trainer in trainers: _begin(trainer, now)
+                    rows = stream.sample(max(widths), seed) if start == 'data' else None
+                    for trainer in trainers: _begin(trainer, now, rows)
                 shown = [_step(trainer, now) for trainer in trainers]
                 if progress and step % 50 == 49: bar.set_postfix_str(' | '.join(map(_shown, shown)), refresh=False)
                 bar.update(batch)
@@ -291,26 +314,34 @@ def train_sae(
         finally: bar.close()
         saes = [_finish(trainer) for trainer in trainers]
         if out is not None:
-            for sae in saes: sae.save(out if single else Path(out) / sae.name)
+            with foreign(f'The SAE cannot be saved to {out}', 'A folder to write in', 'Pass another out='):
+                for sae in saes: sae.save(out if single else out / sae.name)
         kept.remove()
     return saes[0] if single else saes
 
 # %% ../nbs/05a_training.ipynb #f9e0d3cb
 def _check_training(architecture, width, k, tokens, batch):
     "Widths as a list and the number of steps; raises for what cannot be trained."
-    if architecture not in _TRAINERS:
+    if check_kind('architecture', architecture, str) not in _TRAINERS:
         raise FeatgeomError(f'architecture={architecture!r}', f'One of {", ".join(_TRAINERS)}',
                             f'Take one of these ({nearest(str(architecture), _TRAINERS)})')
-    widths = list(width) if isinstance(width, (list, tuple)) else [width]
+    k, widths = check_whole('k', k), list(width) if isinstance(width, (list, tuple)) else [width]
     least = k if architecture in ('topk', 'batchtopk', 'jumprelu') else 1
-    if not widths or len(set(widths)) < len(widths) or not isinstance(k, int) or k < 1 or any(
-            not isinstance(f, (int, np.integer)) or f < least for f in widths):
-        raise FeatgeomError(f'width={width!r} with k={k!r}', 'Different whole numbers of features, each k or more',
+    if any(not isinstance(f, (int, np.integer)) or not least <= f <= 2**24 for f in widths) \
+            or not 0 < len(widths) == len(set(widths)):
+        raise FeatgeomError(f'width={width!r} with k={k!r}', 'Different whole numbers of features, each k to 2**24',
                             'Take larger widths or a smaller k')
-    if not isinstance(batch, int) or not isinstance(tokens, int) or not 2 <= batch <= tokens:
-        raise FeatgeomError(f'tokens={tokens!r} with batch={batch!r}', 'At least one batch of tokens',
+    if not isinstance(batch, int) or not isinstance(tokens, int) or not 2 <= batch <= tokens <= 10**15:
+        raise FeatgeomError(f'tokens={tokens!r} with batch={batch!r}', 'At least one batch of tokens (at most 10**15)',
                             'Train on more tokens')
     return widths, tokens // batch
+
+def _check_number(name, value, least):
+    "A setting that is None or a finite number of at least `least`, as float."
+    if value is None: return None
+    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and least <= value < 1e300:
+        return float(value)
+    raise FeatgeomError(f'{name}={value!r}', f'A number of at least {least}, or None', f'Leave {name} out')
 
 def _step(trainer, x):
     "One training step on a batch of activations (batch, d); sae-lens's record of it."

@@ -50,7 +50,7 @@ RUNS = [('topk', 2**28, list(MOMENTS)), ('batchtopk', 2**17, ['between', 'write'
 
 def train(model, texts, architecture, memory, out, checkpoint=None, **kw):
     training.train_sae(model, SITE, texts, [32, 64], architecture, k=8, tokens=STEPS*128, batch=128, lr=2e-3, memory=memory,
-                       progress=False, out=out, checkpoint=checkpoint, every=EVERY, **kw)
+                       progress=False, out=out, checkpoint=checkpoint, every=EVERY, start='data' if architecture == 'gated' else 'random', **kw)
 
 
 def child(work):

@@ -44,6 +44,30 @@ def test_training_explains_more_than_no_training(lm):
     assert fvu(x, long.reconstruct(x)) < .7 * fvu(x, short.reconstruct(x)) and fvu(x, long.reconstruct(x)) < .6
 
 
+@pytest.mark.parametrize('architecture', list(T._TRAINERS))
+def test_features_may_start_as_activations(lm, architecture):
+    x = next(T._Pool(lm, SITE, TEXTS, None, 64, 10**5, 0))
+    mean, scale, began = x.mean(0), x.shape[1]**.5 / float(x.norm(dim=1).mean()), {}
+    def keep(trainer, *a):
+        real(trainer, *a)
+        began[trainer.sae.cfg.d_sae] = trainer.sae.W_dec.detach().clone(), trainer.sae.W_enc.detach().clone()
+    real, T._begin = T._begin, keep
+    try: pair = quick(lm, width=[16, 32], start='data', architecture=architecture)
+    finally: T._begin = real
+    every = every_row(lm) - mean
+    every = every / every.norm(dim=1, keepdim=True)
+    for f, (decoder, encoder) in began.items():
+        near = (decoder @ every.T).max(1).values
+        assert near.min() > .999 and torch.equal(decoder, encoder.T) and torch.equal(decoder, began[32][0][:f])
+        assert len(torch.unique((decoder @ every.T).argmax(1))) > f/2
+    assert quick(lm, start='data', architecture=architecture).hash == pair[1].hash != quick(lm, architecture=architecture).hash
+
+
+def test_a_start_with_more_features_than_tokens_keeps_the_rest(lm):
+    sae = train_sae(lm, SITE, TEXTS[:3], 512, k=4, tokens=4 * 32, batch=32, progress=False, start='data')
+    assert torch.isfinite(sae.W_dec).all() and sae.d_sae == 512
+
+
 def test_several_widths_equal_each_alone_and_seeds_differ(lm, tmp_path):
     pair = quick(lm, width=[16, 32], out=tmp_path)
     assert [s.d_sae for s in pair] == [16, 32]
@@ -96,7 +120,9 @@ def test_the_model_runs_once_when_the_text_fits(lm, monkeypatch):
                          [(dict(architecture='topkk'), 'topk'), (dict(width=2), '4'), (dict(width=[]), 'width'),
                           (dict(width=[8, 8]), 'Different'),
                                        (dict(k=0), 'k=0'), (dict(tokens=3), 'At least one batch'),
-                          (dict(width=8.5), '8.5'), (dict(batch=10**6, tokens=10**7), 'tokens of text')])
+                          (dict(width=8.5), '8.5'), (dict(start='zeros'), 'start'), (dict(lr=0), 'lr=0'), (dict(penalty=-1), 'penalty'),
+                          (dict(seed=2**63), 'seed'), (dict(memory='1G'), 'memory'), (dict(tokens=10**16), '10\\*\\*15'),
+                          (dict(batch=10**6, tokens=10**7), 'tokens of text')])
 def test_what_cannot_be_trained(lm, bad, says):
     with pytest.raises(FeatgeomError, match=says): quick(lm, **bad)
 
@@ -209,7 +235,7 @@ def test_all_of_the_state_comes_back(lm, tmp_path, monkeypatch, architecture):
 
 
 @pytest.mark.parametrize('other', [dict(seed=1), dict(lr=2e-3), dict(tokens=21 * 64), dict(width=[32]), dict(k=5),
-                                   dict(architecture='batchtopk'), dict(context=32), dict(memory=2**14), dict(penalty=1.)],
+                                   dict(architecture='batchtopk'), dict(context=32), dict(memory=2**14), dict(penalty=1.), dict(start='data')],
                          ids=lambda o: next(iter(o)))
 def test_another_training_is_refused_by_name(lm, tmp_path, monkeypatch, other):
     interrupted(lm, monkeypatch, tmp_path, 11)
