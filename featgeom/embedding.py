@@ -13,7 +13,8 @@ import lazy_loader as lazy
 import numpy as np
 import traitlets
 
-from .core import FeatgeomError, Result, check_whole, generator, nearest, read_arrays, write_arrays
+from .core import (FeatgeomError, Result, check_kind, check_numbers, check_whole, foreign, generator, nearest,
+                           read_arrays, write_arrays)
 from .widget import Widget, pack, svg_text
 
 _umap = lazy.load('umap')
@@ -35,7 +36,7 @@ class Quality(Result):
 def _matrix(values, what):
     "A finite 2-d float array from an array or tensor, or an error that names it."
     if hasattr(values, 'detach'): values = values.detach().float().cpu().numpy()
-    values = np.asarray(values)
+    values = check_numbers(what, values)
     if values.ndim != 2 or values.dtype.kind not in 'fiu':
         raise FeatgeomError(f'{what} of shape {values.shape} and type {values.dtype}',
                             'A table of numbers (rows, columns)', 'Pass one row per feature')
@@ -152,13 +153,13 @@ def embed(
 
     Sources: McInnes, Healy & Melville 2018 (UMAP); scores as in `quality`."""
     vectors = _matrix(vectors, 'vectors')
-    if method not in ('umap', 'pca'):
-        raise FeatgeomError(f'method={method!r}', "'umap' or 'pca'", nearest(method, ['umap', 'pca']))
+    if not isinstance(method, str) or method not in ('umap', 'pca'):
+        raise FeatgeomError(f'method={method!r}', "'umap' or 'pca'", nearest(str(method), ['umap', 'pca']))
     seed = check_whole('seed', seed, 0)
     n_neighbors, sample = check_whole('n_neighbors', n_neighbors, 2), check_whole('sample', sample)
     if isinstance(min_dist, bool) or not isinstance(min_dist, (int, float)) or not 0 <= min_dist <= 1:
         raise FeatgeomError(f'min_dist={min_dist!r}', 'A number from 0 to 1', 'Leave it at .1')
-    wanted = np.ones(len(vectors), bool) if keep is None else np.asarray(keep)
+    wanted = np.ones(len(vectors), bool) if keep is None else check_numbers('keep', keep)
     if wanted.dtype != bool or wanted.shape != (len(vectors),):
         raise FeatgeomError(f'keep of shape {wanted.shape} and type {wanted.dtype}', f'({len(vectors)},) bool',
                             'Pass a mask over the rows')
@@ -209,7 +210,13 @@ class Clusters(Result):
 def _tokens(label):
     "The tokens of one label: a list stays, a string is cut at ' · ' where it has one, else at spaces."
     if isinstance(label, str): return label.split(' · ' if ' · ' in label else ' ') if label else []
-    return [str(o) for o in label]
+    return [str(o) for o in _listed('A label', label)]
+
+def _listed(what, values):
+    "`values` as a list; an error for what is none."
+    wrong = f'{what} of type {type(values).__name__}', 'A list', 'Look at what was passed'
+    if not hasattr(values, '__iter__') or isinstance(values, (str, bytes, dict, set)): raise FeatgeomError(*wrong)
+    with foreign(*wrong): return list(values)
 
 def clusters(
     xy,                 # the picture, (n, 2)
@@ -218,7 +225,7 @@ def clusters(
     words: int=3,       # tokens in a name
 ) -> Clusters:
     "Find the islands of a picture and name them by their tokens. Deterministic. Source: HDBSCAN, Campello et al. 2013."
-    xy, labels = _matrix(xy, 'xy'), [set(_tokens(o)) for o in labels]
+    xy, labels = _matrix(xy, 'xy'), [set(_tokens(o)) for o in _listed('labels', labels)]
     if len(labels) != len(xy):
         raise FeatgeomError(f'{len(labels):,} labels for {len(xy):,} points', 'One each',
                             'Pass the labels of the embedded features')
@@ -256,24 +263,33 @@ class Panel(Result):
 
     def __post_init__(self):
         xy = _matrix(self.xy, f'xy of panel {self.name!r}')
-        n = len(xy)
-        ids = np.arange(n) if self.ids is None else np.asarray(self.ids)
+        n, labels = len(xy), _listed('labels', self.labels)
+        check_kind('cluster_labels', self.cluster_labels, tuple, list), check_kind('note', self.note, str)
+        ids, fires, cluster = (None if o is None else check_numbers(what, o) for what, o in
+                               (('ids', self.ids), ('fires', self.fires), ('cluster', self.cluster)))
+        ids = np.arange(n) if ids is None else ids
         if not isinstance(self.name, str) or not self.name:
             raise FeatgeomError(f'A panel named {self.name!r}', 'A name', "Pass name='A'")
         if xy.shape[1] != 2: raise FeatgeomError(f'xy of shape {xy.shape}', '(n, 2)', 'Pass Embedding.xy')
-        for what, part in (('labels', self.labels), ('ids', ids), ('fires', self.fires), ('cluster', self.cluster)):
-            if part is not None and len(part) != n:
-                raise FeatgeomError(f'{len(part):,} {what} for the {n:,} points of panel {self.name!r}', 'One each',
-                                    'Choose the same features everywhere')
+        for what, part in (('labels', labels), ('ids', ids), ('fires', fires), ('cluster', cluster)):
+            if part is None: continue
+            shape = (len(part),) if what == 'labels' else part.shape
+            if shape != (n,):
+                raise FeatgeomError(f'{shape[0] if shape else 1:,} {what} for the {n:,} points of panel {self.name!r}',
+                                    'One each', 'Choose the same features everywhere')
         numbers = ids.dtype.kind in 'iu' or n == 0
         if not numbers or len(np.unique(ids)) != n or n and not 0 <= ids.min() <= ids.max() < 2**31:
             raise FeatgeomError(f'ids of panel {self.name!r} that repeat or are no feature numbers',
                                 'Whole numbers from 0, each once', 'Pass the feature ids')
-        cluster = None if self.cluster is None else np.asarray(self.cluster).astype(np.int16)
+        whole = [o is None or not n or o.dtype.kind in 'iu' for o in (fires, cluster)]
+        if not all(whole) or fires is not None and n and not 0 <= fires.min() <= fires.max() < 2**32:
+            raise FeatgeomError(f'fires or clusters of panel {self.name!r} that are no whole numbers',
+                                'Counts and numbers', 'Pass firing_counts(acts)[ids] and clusters(...).ids')
         if cluster is not None and n and (cluster.max() >= len(self.cluster_labels) or cluster.min() < -1):
             raise FeatgeomError(f'cluster {cluster.max()} of panel {self.name!r}, {len(self.cluster_labels)} names',
                                 'A name for each, -1 for none', 'Pass cluster=c.ids, cluster_labels=c.labels')
-        for key, value in (('xy', xy), ('ids', ids.astype(np.int32)), ('cluster', cluster)):
+        for key, value in (('xy', xy), ('labels', labels), ('ids', ids.astype(np.int32)), ('fires', fires),
+                           ('cluster', None if cluster is None else cluster.astype(np.int16))):
             object.__setattr__(self, key, value)
 
 # %% ../nbs/10_embedding.ipynb #e801aff7
@@ -381,7 +397,7 @@ class LinkedMap(Widget):
         pairs=None,       # `Pairs` of two panels (a: first, b: second), or {(i, j): Pairs} by panel number
         partners: int=3,  # partners of a feature to keep; its best one always stays
     ):
-        self.panels = list(panels)
+        self.panels = [check_kind('A panel', o, Panel) for o in _listed('panels', panels)]
         names = [p.name for p in self.panels]
         if len(names) < 1 or len(set(names)) < len(names):
             raise FeatgeomError(f'Panels named {names}', 'One or more panels, each with a name of its own',
@@ -401,9 +417,11 @@ class LinkedMap(Widget):
     @staticmethod
     def _check_pairs(pairs, count):
         "Refuse links from a panel to itself, to a panel that is not there, or given twice."
-        for key in pairs:
-            known = all(isinstance(o, int) and 0 <= o < count for o in key)
-            if not known or len(set(key)) != 2 or len(key) != 2 or key[::-1] in pairs:
+        for key, part in pairs.items():
+            if any(not hasattr(part, o) for o in ('a', 'b', 'score', 'null', 'q', 'within', 'meta')):
+                raise FeatgeomError(f'Pairs of type {type(part).__name__}', 'Pairs', 'Pass what match returned')
+            known = isinstance(key, tuple) and len(key) == 2 and all(type(o) is int and 0 <= o < count for o in key)
+            if not known or len(set(key)) != 2 or key[::-1] in pairs:
                 raise FeatgeomError(f'Pairs under {key}', f'Two different panel numbers below {count}, one order',
                                     'Use {(0, 1): pairs}')
 

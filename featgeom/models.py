@@ -16,7 +16,7 @@ import copy, hashlib, json, re
 import numpy as np
 import torch
 
-from .core import FeatgeomError, check_file, foreign, nearest, read_json
+from .core import FeatgeomError, check_file, check_kind, check_whole, foreign, nearest, read_json
 
 # %% ../nbs/04_models.ipynb #2cdc31c5
 SITE_NAMES = ('hook_resid_pre', 'attn.hook_z', 'hook_attn_out', 'hook_resid_mid', 'mlp.hook_post', 'hook_mlp_out',
@@ -126,9 +126,9 @@ class LanguageModel:
     def site(self, name):
         "The usual name of a site, from that or TransformerBridge's own; unknown names raise with the nearest."
         places = self._site_places()
-        if name in places: return name
+        if isinstance(name, str) and name in places: return name
         for site, (canonical, _, _) in places.items():
-            if name == canonical: return site
+            if isinstance(name, str) and name == canonical: return site
         raise FeatgeomError(f'Site {name!r}', f'A site of {self.name} ({nearest(str(name), places)})',
                             'See model.sites()')
 
@@ -195,11 +195,14 @@ def load_model(
 ) -> LanguageModel:
     "Load a causal language model and its tokenizer. Raises `FeatgeomError` for missing, pickled or broken weights."
     if isinstance(model, LanguageModel): return model
+    _check_choices(device, dtype, bos)
     if isinstance(model, (str, Path)):
         source, local = _source(model)
         tok = _load_tokenizer(source if tokenizer is None else tokenizer)
         hf = _load_weights(source, local, dtype)
-        return LanguageModel(hf.to(device or _best_device()).eval(), tok, Path(source).name if local else source, bos)
+        with foreign(f'device={device!r}', 'A device with room for the model', 'Pass device="cpu"'):
+            hf = hf.to(_best_device() if device is None else device).eval()
+        return LanguageModel(hf, tok, Path(source).name if local else source, bos)
     if not isinstance(model, torch.nn.Module) or not hasattr(model, 'config'):
         raise FeatgeomError(f'model of type {type(model).__name__}',
                             'A folder, a hub name, a Hugging Face model, or a LanguageModel',
@@ -215,6 +218,17 @@ def load_model(
     return LanguageModel(model, _load_tokenizer(tokenizer), name, bos)
 
 # %% ../nbs/04_models.ipynb #aa553edf
+def _check_choices(device, dtype, bos):
+    "Refuse what names no device, no type of weights, or is neither yes nor no."
+    if not (bos is None or isinstance(bos, bool)):
+        raise FeatgeomError(f'bos={bos!r:.80}', 'None, True or False', 'Leave it at None')
+    known = dtype.is_floating_point if isinstance(dtype, torch.dtype) else str(dtype) in ('None', 'auto')
+    if not known:
+        raise FeatgeomError(f'dtype={dtype!r:.80}', 'None, "auto" or a floating-point dtype of torch',
+                            'Leave it at None')
+    with foreign(f'device={device!r:.80}', 'A device of torch, such as "cpu" or "cuda:0"', 'Leave it at None'):
+        if device is not None: torch.device(check_kind('device', device, str, torch.device))
+
 def _source(name):
     "What a model name means: an existing folder (`True`) or a hub name (`False`)."
     path = Path(name).expanduser()
@@ -341,9 +355,15 @@ def capture(
 
     Heads of `attn.hook_z` lie side by side in one axis. Raises `FeatgeomError` for unknown sites and for ids outside
     the vocabulary."""
-    places = {site: model._site_places()[model.site(site)] for site in ([sites] if isinstance(sites, str) else sites)}
+    check_kind('model', model, LanguageModel)
+    sites = [sites] if isinstance(sites, str) else check_kind('sites', sites, list, tuple, set, dict)
+    places = {str(site): model._site_places()[model.site(site)] for site in sites}
     if not places: raise FeatgeomError('No sites', 'At least one site', 'Take one of model.sites()')
     input_ids, seen = _check_ids(model, input_ids), {}
+    if attention_mask is not None: check_kind('attention_mask', attention_mask, torch.Tensor)
+    if attention_mask is not None and attention_mask.shape != input_ids.shape:
+        raise FeatgeomError(f'attention_mask of shape {tuple(attention_mask.shape)}',
+                            f'That of input_ids, {tuple(input_ids.shape)}', 'Take both from one batch')
     def keep(site, value):
         seen[site] = value.detach().clone()
         if len(seen) == len(places): raise _Done
@@ -375,9 +395,12 @@ def _hook(module, side, site, keep):
 
 def _check_ids(model, input_ids):
     "Token ids as int64 (batch, seq); refused where the model has no embedding for them."
-    ids, size = torch.as_tensor(input_ids).long(), model.hf.get_input_embeddings().num_embeddings
-    span = (int(ids.min()), int(ids.max())) if ids.numel() else (-1, -1)
-    if ids.ndim == 2 and 0 <= span[0] and span[1] < size: return ids
+    size = model.hf.get_input_embeddings().num_embeddings
+    with foreign('input_ids that are no array', f'Ids (batch, seq) in 0..{size - 1}', 'Pass what the tokenizer gave'):
+        ids = torch.as_tensor(input_ids)
+        ids = ids if ids.is_floating_point() else ids.long()
+    span = (ids.min().item(), ids.max().item()) if ids.numel() else (-1, -1)
+    if ids.dtype == torch.long and ids.ndim == 2 and 0 <= span[0] and span[1] < size: return ids
     raise FeatgeomError(f'input_ids of shape {tuple(ids.shape)}, from {span[0]} to {span[1]}',
                         f'Ids (batch, seq) in 0..{size - 1}', 'Does the tokenizer belong to this model?')
 
@@ -399,8 +422,9 @@ def token_windows(
 ) -> Iterator[Window]:     # documents in order, windows of a document in order
     "Cut documents into windows, nothing lost. Raises `FeatgeomError` for what is no string, and for no token at all."
     context = check_context(model, context)
-    if isinstance(texts, (str, bytes)):
-        raise FeatgeomError('One string as texts', 'A list (or any iterable) of strings', 'Pass [text]')
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, '__iter__'):
+        what = 'One string' if isinstance(texts, (str, bytes)) else f'A {type(texts).__name__}'
+        raise FeatgeomError(f'{what} as texts', 'A list (or any iterable) of strings', 'Pass [text]')
     return _windows(model, iter(texts), context)
 
 def check_context(
@@ -408,12 +432,12 @@ def check_context(
     context,               # what was asked for, or None
 ) -> int:                  # tokens in a window
     "The context to use: what was asked for if the model can read that much, else the model's own."
-    room = len(model.prefix) + 1
+    room = len(check_kind('model', model, LanguageModel).prefix) + 1
     if context is None and model.context is None:
         raise FeatgeomError(f'Model {model.name} names no context', 'context=, in tokens', 'Pass context=1024')
     most = model.context or 10**9
     if context is None: context = most
-    if not isinstance(context, (int, np.integer)) or not room <= context <= most:
+    if not isinstance(context, (int, np.integer)) or isinstance(context, bool) or not room <= context <= most:
         raise FeatgeomError(f'context={context!r}', f'A whole number of tokens, {room} to {most} for {model.name}',
                             'Pass a context inside it')
     return int(context)
@@ -473,7 +497,10 @@ def pad(
     pad_id: int=0,   # id to fill up with
 ) -> Batch:
     "Put windows side by side, filled up on the right to the longest."
+    pad_id = check_whole('pad_id', pad_id, 0)
+    check_kind('windows', windows, list, tuple)
     if not windows: raise FeatgeomError('No windows', 'At least one window', 'Check the texts')
+    for w in windows: check_kind('A window', w, Window)
     shape = len(windows), max(len(w.ids) for w in windows)
     ids, mask, keep = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
     for i, w in enumerate(windows):
@@ -488,7 +515,7 @@ def batches(
     batch: int=32,         # windows in a batch
 ) -> Iterator[tuple]:      # (list of Window, Batch)
     "Documents as batches ready for `capture`, in order."
-    windows = token_windows(model, texts, context)
+    windows, batch = token_windows(model, texts, context), check_whole('batch', batch)
     fill = model.tokenizer.pad_token_id
     if fill is None: fill = model.tokenizer.eos_token_id or 0
     while group := list(islice(windows, batch)): yield group, pad(group, fill)

@@ -8,7 +8,7 @@ __all__ = ['permutation_p', 'bh', 'shifts', 'permute_within']
 # %% ../nbs/01_nulls.ipynb #00f5e318
 import numpy as np
 
-from .core import FeatgeomError, generator
+from .core import FeatgeomError, check_numbers, check_whole, generator
 
 # %% ../nbs/01_nulls.ipynb #89ccc4b0
 def permutation_p(
@@ -20,7 +20,8 @@ def permutation_p(
 
     Raises `FeatgeomError` for no draws, for shapes that do not fit, and for NaN among the draws: a draw that
     failed must be repaired, not left out, because leaving it out changes the null."""
-    observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
+    observed, null = (check_numbers(*o).astype(np.float64) for o in (('observed', observed), ('null', null)))
+    axis = check_whole('axis', axis, -null.ndim)
     if null.ndim != observed.ndim + 1 or not -null.ndim <= axis < null.ndim:
         raise FeatgeomError(f'observed of shape {observed.shape} and null of shape {null.shape}, axis={axis}',
                             'The null has exactly one axis more, the draws', 'Stack the draws along a new last axis')
@@ -42,7 +43,7 @@ def bh(
     """Benjamini-Hochberg (1995) adjusted p-values: q = min over p' >= p of p'·m/rank(p'), m tests that are not NaN.
 
     Raises `FeatgeomError` for values outside 0..1."""
-    p = np.asarray(p, np.float64)
+    p = check_numbers('p', p).astype(np.float64)
     made = ~np.isnan(p)
     tests = p[made]
     if tests.size and (tests.min() < 0 or tests.max() > 1):
@@ -66,9 +67,7 @@ def shifts(
     """Draw distinct circular shifts of `n` rows; use with `np.roll(rows, shift)`.
 
     Raises `FeatgeomError` when the circle is too short for `count` shifts that keep this distance."""
-    n, count, min_shift = int(n), int(count), int(min_shift)
-    if count < 1 or min_shift < 1:
-        raise FeatgeomError(f'count={count}, min_shift={min_shift}', 'Both are 1 or more', 'Ask for at least one shift')
+    n, count, min_shift = (check_whole(*o) for o in (('n', n, 0), ('count', count), ('min_shift', min_shift)))
     room = n - 2*min_shift + 1
     if room < count:
         raise FeatgeomError(f'{n} rows leave {max(room, 0)} shifts of at least {min_shift} rows, {count} asked for',

@@ -807,6 +807,7 @@ def work(root, cases):
     make_good(root, names)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter('ignore')
+    if any(name.startswith(('sae', 'space')) for name in names): import sae_lens.loading.pretrained_sae_loaders     # it takes seconds and asks git for its version
     for name in names: run_good(root, name)            # also warm: libraries load before memory is measured
     found = dict(on=False, said=[])
     watch(root/'outside', root, found)

@@ -1,0 +1,136 @@
+"An unfriendly stranger at every public door: odd arguments, one at a time, end in a result or in a FeatgeomError, and soon."
+import io, signal, warnings
+
+import numpy as np
+import pytest
+import torch
+
+import featgeom as fg
+import hostile
+from featgeom.core import FeatgeomError
+
+pytestmark = pytest.mark.filterwarnings('ignore')
+
+ODD = [None, True, -1, 0, 1.5, float('nan'), 10**30, '', 'odd', 'a\0b', b'bytes', [], [None], [1, 'a'], {}, object(), np.zeros(0), np.zeros((2, 2)), np.full(3, np.nan), np.int64(-5), torch.zeros(2, 3)]
+SECONDS = 20
+
+@pytest.fixture(scope='module')
+def good(tmp_path_factory):
+    "One good set of arguments for each door."
+    from featgeom import core, embedding, exchange, features, matching, models, nulls, sae, stories, texts, within
+    root = tmp_path_factory.mktemp('good')
+    for name in ('store', 'sae_topk', 'sae_raw', 'model', 'delphi', 'parquet', 'pairs', 'embedding', 'texts', 'out'): (root/name).mkdir()
+    (root/'store').rmdir()
+    hostile.make_store(root/'store'), hostile.make_topk(root/'sae_topk'), hostile.make_raw(root/'sae_raw'), hostile.make_model('llama')(root/'model')
+    hostile.make_delphi(root/'delphi'), hostile.make_parquet(root/'parquet'), hostile.make_embedding(root/'embedding'), hostile.make_texts(root/'texts')
+    acts = hostile.small_acts(400)
+    pairs = hostile.small_pairs()
+    pairs.save(root/'pairs'/'p')
+    lm = fg.load_model(root/'model', device='cpu')
+    space = fg.FeatureSpace.load(lm, root/'sae_topk', name='A')
+    other = fg.FeatureSpace.load(lm, root/'sae_topk', site='blocks.1.hook_resid_post', name='B')
+    said = [f'the king {i} saw the queen and the cat' for i in range(12)]
+    xy, count = hostile.seeded(30, 2), iter(range(10**9))
+    panel = lambda name: fg.Panel(name, hostile.seeded(hostile.F, 2), ['a']*hostile.F)
+    new = lambda: root/'out'/str(next(count))
+    dense = acts.csr().toarray()
+    return {
+        'load_model': (fg.load_model, dict(model=root/'model', tokenizer=None, device='cpu', dtype=None, bos=None)),
+        'capture': (fg.capture, dict(model=lm, input_ids=torch.tensor([[0, 1]]), sites=['blocks.0.hook_resid_post'], attention_mask=torch.ones(1, 2))),
+        'token_windows': (lambda **o: list(models.token_windows(**o)), dict(model=lm, texts=said, context=8)),
+        'batches': (lambda **o: list(models.batches(**o)), dict(model=lm, texts=said, context=8, batch=3)),
+        'pad': (models.pad, dict(windows=list(models.token_windows(lm, said)), pad_id=0)),
+        'LanguageModel.site': (lm.site, dict(name='blocks.0.hook_resid_post')),
+        'LanguageModel.width': (lm.width, dict(site='blocks.0.hook_resid_post')),
+        'load_sae': (fg.load_sae, dict(sae=root/'sae_topk', device='cpu')),
+        'load_sae, a dict': (lambda **o: fg.load_sae(o), hostile.sae_arrays()),
+        'SAE.encode': (space.sae.encode, dict(x=torch.zeros(2, hostile.D))),
+        'SAE.encode_csr': (space.sae.encode_csr, dict(x=torch.zeros(2, hostile.D))),
+        'SAE.decode': (space.sae.decode, dict(codes=torch.zeros(2, hostile.F))),
+        'SAE.reconstruct': (space.sae.reconstruct, dict(x=torch.zeros(2, hostile.D), codes=torch.zeros(2, hostile.F))),
+        'SAE.save': (lambda dtype: space.sae.save(new(), dtype), dict(dtype=torch.float32)),
+        'fvu': (sae.fvu, dict(x=hostile.seeded(5, 3), x_hat=hostile.seeded(5, 3))),
+        'FeatureSpace.load': (fg.FeatureSpace.load, dict(model=lm, sae=root/'sae_topk', site=None, name='A', tokenizer=None, device=None, dtype=None)),
+        'FeatureSpace.health': (space.health, dict(texts=said, max_tokens=50)),
+        'health': (sae.health, dict(space=space, texts=said, max_tokens=50, site_tokens=20, context=8)),
+        'train_sae': (fg.train_sae, dict(model=lm, site='blocks.0.hook_resid_post', texts=said, width=16, architecture='topk', k=4, tokens=64, seed=0, out=None, progress=False, context=8, batch=16,
+                                         lr=None, penalty=None, memory=2**20)),
+        'collect': (fg.collect, dict(spaces=[space, other], texts=said, store=None, context=8, max_tokens=40, batch=4, dtype='float16', progress=False, shard=16, workers=1, client=None)),
+        'compare': (fg.compare, dict(a=space, b=other, texts=said*8, store=None, context=8, max_tokens=600, batch=4, k=2, min_fires=5, shifts=1, given='token', method='pca', seed=0, progress=False)),
+        'FeatureActs.open': (fg.FeatureActs.open, dict(path=root/'store')),
+        'FeatureActs.from_csr': (fg.FeatureActs.from_csr, dict(matrix=acts.csr(), rows=acts.rows, name='A', texts=acts.texts, tokens=acts.tokens)),
+        'FeatureActs.from_dense': (fg.FeatureActs.from_dense, dict(array=dense, rows=acts.rows, name='A', texts=acts.texts, tokens=acts.tokens)),
+        'FeatureActs.select': (acts.select, dict(keep=np.arange(10))),
+        'FeatureActs.column': (acts.column, dict(j=0)),
+        'FeatureActs.token_text': (acts.token_text, dict(index=[0, 1])),
+        'FeatureActs.save': (lambda dtype, shard: acts.save(new(), dtype, shard), dict(dtype='float32', shard=16)),
+        'Rows': (fg.Rows, dict(doc=[0, 0], pos=[0, 1], token_id=[1, 2], start=[0, 1], end=[1, 2], kind='token', label=[3, 4])),
+        'firing_counts': (fg.firing_counts, dict(acts=acts)),
+        'feature_stats': (features.feature_stats, dict(acts=acts)),
+        'token_strings': (features.token_strings, dict(acts=acts, ids=[0, 1])),
+        'top_tokens': (fg.top_tokens, dict(acts=acts, k=3, budget=2**20)),
+        'token_labels': (fg.token_labels, dict(acts=acts, k=3)),
+        'match': (fg.match, dict(acts_a=acts, acts_b=acts, metric='correlation', k=2, min_fires=5, one_to_one=False, null='shift', shifts=1, given='token', permutations=19, pool=10, min_shift=None, seed=0,
+                                 progress=False, memory=2**28, store=None)),
+        'match_decoders': (fg.match_decoders, dict(space_a=space, space_b=other, k=2, one_to_one=False, null='random', draws=2, seed=0, progress=False)),
+        'Pairs.load': (fg.Pairs.load, dict(path=root/'pairs'/'p')),
+        'Embedding.load': (embedding.Embedding.load, dict(path=root/'embedding'/'map.safetensors')),
+        'embed': (fg.embed, dict(vectors=hostile.seeded(30, 4), method='pca', seed=0, n_neighbors=5, min_dist=.1, keep=np.ones(30, bool), sample=20)),
+        'quality': (embedding.quality, dict(vectors=hostile.seeded(30, 4), xy=xy, k=5, sample=20, seed=0)),
+        'clusters': (fg.clusters, dict(xy=xy, labels=['a']*30, min_size=5, words=3)),
+        'Panel': (fg.Panel, dict(name='A', xy=xy, labels=['a']*30, ids=np.arange(30), fires=np.arange(30), cluster=np.zeros(30, int), cluster_labels=('a',), note='n')),
+        'LinkedMap': (fg.LinkedMap, dict(panels=[panel('A'), panel('B')], pairs=pairs, partners=2)),
+        'read_texts': (lambda **o: list(fg.read_texts(**o)), dict(source=root/'texts'/'a.json', column='text')),
+        'balanced': (texts.balanced, dict(texts=said, words=['king', 'cat'], cap=3, max_documents=5, case=True)),
+        'align_spans': (fg.align_spans, dict(acts_a=acts, acts_b=acts, pool='max', store=None, progress=False)),
+        'split_alike': (fg.split_alike, dict(texts=said, models=[lm, lm], context=8)),
+        'to_parquet': (lambda acts: exchange.to_parquet(acts, new()), dict(acts=acts)),
+        'from_parquet': (exchange.from_parquet, dict(path=root/'parquet'/'x')),
+        'to_torch': (exchange.to_torch, dict(acts=acts, layout='csr')),
+        'from_torch': (exchange.from_torch, dict(tensor=torch.eye(3), rows=None, name='A', texts=None, tokens=None)),
+        'to_delphi': (lambda **o: exchange.to_delphi(folder=new(), **o), dict(acts=hostile.small_acts(), module='x', context=6, splits=2, pad=0)),
+        'from_delphi': (exchange.from_delphi, dict(folder=root/'delphi'/'x', name='A')),
+        'zoo_path': (fg.zoo_path, dict(name='story-1l')),
+        'tell': (stories.tell, dict(n=3, seed=0)),
+        'permutation_p': (nulls.permutation_p, dict(observed=np.ones(2), null=np.zeros((2, 3)), axis=-1)),
+        'bh': (nulls.bh, dict(p=np.array([.1, .2]))),
+        'shifts': (nulls.shifts, dict(n=100, count=2, min_shift=5, seed=0)),
+        'permute_within': (nulls.permute_within, dict(groups=[0, 0, 1], seed=0)),
+        'generator': (core.generator, dict(seed=0)),
+        'row_groups': (within.row_groups, dict(rows=acts.rows, given='token'))}
+
+DOORS = ['load_model', 'capture', 'token_windows', 'batches', 'pad', 'LanguageModel.site', 'LanguageModel.width', 'load_sae', 'load_sae, a dict', 'SAE.encode', 'SAE.encode_csr', 'SAE.decode',
+         'SAE.reconstruct', 'SAE.save', 'fvu', 'FeatureSpace.load', 'FeatureSpace.health', 'health', 'train_sae', 'collect', 'compare', 'FeatureActs.open', 'FeatureActs.from_csr',
+         'FeatureActs.from_dense', 'FeatureActs.select', 'FeatureActs.column', 'FeatureActs.token_text', 'FeatureActs.save', 'Rows', 'firing_counts', 'feature_stats', 'token_strings', 'top_tokens',
+         'token_labels', 'match', 'match_decoders', 'Pairs.load', 'Embedding.load', 'embed', 'quality', 'clusters', 'Panel', 'LinkedMap', 'read_texts', 'balanced', 'align_spans', 'split_alike',
+         'to_parquet', 'from_parquet', 'to_torch', 'from_torch', 'to_delphi', 'from_delphi', 'zoo_path', 'tell', 'permutation_p', 'bh', 'shifts', 'permute_within', 'generator', 'row_groups']
+
+# a name that could be one of the hub would be looked for there
+NAMES = {('load_model', 'model'), ('load_model', 'tokenizer'), ('FeatureSpace.load', 'model'), ('FeatureSpace.load', 'tokenizer')}
+
+@pytest.mark.parametrize('name', DOORS)
+def test_odd_arguments(good, name, monkeypatch, tmp_path):
+    door, arguments = good[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    def late(*_): raise TimeoutError('took too long')
+    before = signal.signal(signal.SIGALRM, late)
+    wrong = []
+    try:
+        door(**arguments)
+        for key in arguments:
+            for value in ODD:
+                if (name, key) in NAMES and isinstance(value, str): continue
+                signal.alarm(SECONDS)
+                try: door(**{**arguments, key: value})
+                except FeatgeomError as e: str(e)
+                except Exception as e: wrong.append(f'{name}({key}={str(value)[:40]!r} [{type(value).__name__}]): {type(e).__name__}: {str(e)[:120]}')
+                finally: signal.alarm(0)
+    finally: signal.signal(signal.SIGALRM, before)
+    assert not wrong, f'{len(wrong)} odd arguments were not refused in our words:\n' + '\n'.join(wrong)
+
+def test_every_public_name_is_a_door_here(good):
+    public = {o for o in fg.__all__ if callable(getattr(fg, o)) and not isinstance(getattr(fg, o), type(fg))}
+    tried = {o.split('.')[0].split(',')[0] for o in DOORS}
+    assert public - tried <= {'FeatgeomError', 'Comparison', 'FeatureActs', 'FeatureSpace', 'Pairs'}
+    assert set(DOORS) == set(good)
