@@ -98,7 +98,8 @@ class FeatureActs:
         out = [f'{self.name!r}: {n:,} {self.meta["rows"]["kind"]} rows x {f:,} features, '
                + ('dense' if self.dense else f'{self.nnz/max(n, 1):.1f} active a row')]
         if {'model', 'site', 'architecture', 'sae_hash', 'mask'} <= m.keys():
-            out.append(f'{m["model"]} {m["site"]}, {m["architecture"]} SAE {m["sae_hash"]:.8}, masked {m["mask"]}')
+            sae = '' if m['architecture'] == 'neurons' else f' SAE {m["sae_hash"]:.8}'
+            out.append(f'{m["model"]} {m["site"]}, {m["architecture"]}{sae}, masked {m["mask"]}')
         if {'documents', 'texts'} <= m.keys(): out.append(f'{m["documents"]} documents {m["texts"]:.8}')
         if 'selected' in m: out.append(f'{n:,} rows selected of {self.meta["selected"]["of"]:,}')
         if self.folder is None: out.append('in memory')
