@@ -113,8 +113,17 @@ _LONGEST = 2**26      # characters of a line or document: beyond, it is no docum
 
 def _open(path):
     "A UTF-8 file to read, unpacked if it is .gz; what is not UTF-8 comes as lone surrogates."
-    file = (gzip.open if path.name.lower().endswith('.gz') else open)(path, 'rb')
-    return io.TextIOWrapper(file, 'utf-8-sig', 'surrogateescape')
+    packed = path.name.lower().endswith('.gz')
+    if packed: _check_tail(path)
+    return io.TextIOWrapper((gzip.open if packed else open)(path, 'rb'), 'utf-8-sig', 'surrogateescape')
+
+def _check_tail(path, most=2**16):
+    "Refuse a packed file that ends in zeros: gzip would skip them byte by byte, in a sparse file for hours."
+    with open(path, 'rb') as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        tail = file.read(most)
+    if len(tail) == most and not any(tail):
+        raise FeatgeomError(f'{path} ends in zeros', _ALLOWED, 'Copy it again from its source')
 
 def _utf8(text, what):
     try: text.encode()

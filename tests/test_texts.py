@@ -169,6 +169,14 @@ def test_parquet_is_read_by_row_groups(tmp_path):
     assert most < 5e6, f'{most/1e6:.1f} MB'
 
 
+def test_a_packed_file_with_a_long_tail_of_zeros_is_refused_at_once(tmp_path):
+    path = write(tmp_path, 'a.jsonl.gz')
+    with open(path, 'ab') as file: file.write(bytes(100))                            # padding, as on tapes
+    assert list(read_texts(path)) == DOCS
+    with open(path, 'ab') as file: file.truncate(2**36)
+    with pytest.raises(FeatgeomError, match='ends in zeros'): list(read_texts(path))
+
+
 def test_a_sparse_file_is_refused_and_not_held(tmp_path, monkeypatch):
     import featgeom.texts as X
     monkeypatch.setattr(X, '_LONGEST', 1000)
