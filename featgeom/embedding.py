@@ -36,10 +36,10 @@ class Quality(Result):
 def _matrix(values, what):
     "A finite 2-d float array from an array or tensor, or an error that names it."
     if hasattr(values, 'detach'): values = values.detach().float().cpu().numpy()
-    values = check_numbers(what, values)
+    wrong = 'A table of numbers (rows, columns)', 'Pass one row per feature'
+    with foreign(f'{what} of type {type(values).__name__}', *wrong): values = np.asarray(values)
     if values.ndim != 2 or values.dtype.kind not in 'fiu':
-        raise FeatgeomError(f'{what} of shape {values.shape} and type {values.dtype}',
-                            'A table of numbers (rows, columns)', 'Pass one row per feature')
+        raise FeatgeomError(f'{what} of shape {values.shape} and type {values.dtype}', *wrong)
     values = values.astype(np.float64 if values.dtype == np.float64 else np.float32, copy=False)
     bad = ~np.isfinite(values).all(1)
     if bad.any():
@@ -418,12 +418,12 @@ class LinkedMap(Widget):
     def _check_pairs(pairs, count):
         "Refuse links from a panel to itself, to a panel that is not there, or given twice."
         for key, part in pairs.items():
-            if any(not hasattr(part, o) for o in ('a', 'b', 'score', 'null', 'q', 'within', 'meta')):
-                raise FeatgeomError(f'Pairs of type {type(part).__name__}', 'Pairs', 'Pass what match returned')
             known = isinstance(key, tuple) and len(key) == 2 and all(type(o) is int and 0 <= o < count for o in key)
             if not known or len(set(key)) != 2 or key[::-1] in pairs:
                 raise FeatgeomError(f'Pairs under {key}', f'Two different panel numbers below {count}, one order',
                                     'Use {(0, 1): pairs}')
+            if any(not hasattr(part, o) for o in ('a', 'b', 'score', 'null', 'q', 'within', 'meta')):
+                raise FeatgeomError(f'Pairs of type {type(part).__name__}', 'Pairs', 'Pass what match returned')
 
     def _pack(self, pairs, partners):
         "The payload, and the counts of every set of pairs."
