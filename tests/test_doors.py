@@ -69,6 +69,7 @@ def good(tmp_path_factory):
         'feature_stats': (features.feature_stats, dict(acts=acts)),
         'token_strings': (features.token_strings, dict(acts=acts, ids=[0, 1])),
         'top_tokens': (fg.top_tokens, dict(acts=acts, k=3, budget=2**20)),
+        'outliers': (fg.outliers, dict(acts=acts)),
         'token_labels': (fg.token_labels, dict(acts=acts, k=3)),
         'match': (fg.match, dict(acts_a=acts, acts_b=acts, metric='correlation', k=2, min_fires=5, one_to_one=False, null='shift', shifts=1, given='token', permutations=19, pool=10, min_shift=None, seed=0,
                                  progress=False, memory=2**28, store=None)),
@@ -102,13 +103,15 @@ def good(tmp_path_factory):
 DOORS = ['load_model', 'capture', 'token_windows', 'batches', 'pad', 'LanguageModel.site', 'LanguageModel.width', 'load_sae', 'load_sae, a dict', 'SAE.encode', 'SAE.encode_csr', 'SAE.decode',
          'SAE.reconstruct', 'SAE.save', 'fvu', 'FeatureSpace.load', 'FeatureSpace.health', 'health', 'train_sae', 'collect', 'compare', 'FeatureActs.open', 'FeatureActs.from_csr',
          'FeatureActs.from_dense', 'FeatureActs.select', 'FeatureActs.column', 'FeatureActs.token_text', 'FeatureActs.save', 'Rows', 'firing_counts', 'feature_stats', 'token_strings', 'top_tokens',
-         'token_labels', 'match', 'match_decoders', 'Pairs.load', 'Embedding.load', 'embed', 'quality', 'clusters', 'Panel', 'LinkedMap', 'read_texts', 'balanced', 'align_spans', 'split_alike',
+         'token_labels', 'outliers', 'match', 'match_decoders', 'Pairs.load', 'Embedding.load', 'embed', 'quality', 'clusters', 'Panel', 'LinkedMap', 'read_texts', 'balanced', 'align_spans', 'split_alike',
          'to_parquet', 'from_parquet', 'to_torch', 'from_torch', 'to_delphi', 'from_delphi', 'zoo_path', 'tell', 'permutation_p', 'bh', 'shifts', 'permute_within', 'generator', 'row_groups']
 
 # a name that could be one of the hub would be looked for there
 NAMES = {('load_model', 'model'), ('load_model', 'tokenizer'), ('FeatureSpace.load', 'model'), ('FeatureSpace.load', 'tokenizer')}
 
-@pytest.mark.parametrize('name', DOORS)
+LONG = ('train_sae', 'collect', 'compare', 'FeatureActs.save', 'health', 'FeatureSpace.load')      # each call does real work
+
+@pytest.mark.parametrize('name', [pytest.param(o, marks=pytest.mark.slow) if o in LONG else o for o in DOORS])
 def test_odd_arguments(good, name, monkeypatch, tmp_path):
     door, arguments = good[name]
     monkeypatch.chdir(tmp_path)

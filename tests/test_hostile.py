@@ -247,3 +247,33 @@ def test_a_pickle_under_any_name_is_not_run(tmp_path):
             with pytest.raises(FeatgeomError): door(folder/name)
         with pytest.raises(FeatgeomError): load_sae(folder)
     assert not canary.exists()
+
+# ---- texts of strangers, through the whole flow
+
+SPOKEN = ['</script><img src=x onerror=window.hit=1>', 'a\0b\x1b[31m', '\u202eRTL \u05e9\u05dc\u05d5\u05dd', 'zero\u200bwidth\u2060\ufeff', '\u2028\u2029', '👩\u200d👩\u200d👧\u200d👦 🏳️\u200d🌈', '   \n\t ', '',
+          'x'*10**6, '<!-- <script>', ']]>&amp;', '${alert(1)}`', 'e\u0301'*50, '\U0010ffff\ue000', '</s><s>']
+
+def test_hostile_texts_go_through_collect_labels_and_a_saved_page(tmp_path):
+    import featgeom as fg
+    from featgeom.models import load_model
+    lm = load_model(hostile.tiny_model(), hostile.byte_tokenizer())
+    hostile.make_topk(tmp_path)
+    space = fg.FeatureSpace.load(lm, tmp_path, name=SPOKEN[0])
+    acts, = fg.collect([space], SPOKEN[:8] + SPOKEN[9:] + [SPOKEN[8]], store=tmp_path/'store', max_tokens=1500, progress=False)
+    again = FeatureActs.open(next((tmp_path/'store').glob('*/meta.json')).parent).verify()
+    assert again.texts == acts.texts == SPOKEN[:8] + SPOKEN[9:] + [SPOKEN[8]]
+    ends = np.array([len(o) for o in again.texts])[again.rows.doc]
+    assert (again.rows.start >= 0).all() and (again.rows.end <= ends).all() and len(again.token_text(np.arange(len(again)))) == len(again)
+    labels = fg.token_labels(again, 3)
+    page = tmp_path/'page.html'
+    panel = lambda name: fg.Panel(name, hostile.seeded(hostile.F, 2), labels, cluster=np.zeros(hostile.F, int), cluster_labels=(SPOKEN[9],), note=SPOKEN[0])
+    fg.LinkedMap([panel(SPOKEN[0]), panel(SPOKEN[2])]).save(page)
+    text = page.read_text(encoding='utf-8')
+    assert SPOKEN[0] not in text and '<img' not in text
+
+@pytest.mark.parametrize('text', ['half \ud83d', '\udc80'])
+def test_half_characters_are_refused_with_their_place(text):
+    import featgeom as fg
+    from featgeom.models import load_model, token_windows
+    lm = load_model(hostile.tiny_model(), hostile.byte_tokenizer())
+    with pytest.raises(FeatgeomError, match=r'texts\[1\] holds half'): list(token_windows(lm, ['good', text]))
