@@ -274,7 +274,7 @@ def _on_cluster(spaces, jobs, client):
             while futures: yield futures.popleft().result()
         finally: client.cancel(list(futures))
 
-# %% ../nbs/06a_collecting.ipynb #421ff71c
+# %% ../nbs/06a_collecting.ipynb #5f96960b
 def _check_text(i, o):
     "A str that can be written."
     if not isinstance(o, str):
@@ -286,7 +286,10 @@ def _check_text(i, o):
 
 class _Spool:
     "Documents in a file without a name: text i is read back when it is asked for."
-    def __init__(self, folder): self.file, self.ends = TemporaryFile(dir=folder), array('q', [0])
+    def __init__(self, folder):
+        try: self.file = TemporaryFile(dir=folder)
+        except OSError: self.file = TemporaryFile()            # a finished store can be opened where nobody may write
+        self.ends = array('q', [0])
 
     def add(self, text):
         data = text.encode()
@@ -302,9 +305,8 @@ class _Spool:
 
 def _spooled(texts, folder, model, context, max_tokens, progress):
     "All documents of an iterable as a `_Spool`, or those that hold its first `max_tokens`."
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        out = _Spool(folder)
+    with writing(folder): folder.mkdir(parents=True, exist_ok=True)
+    out = _Spool(folder)
     def passing():
         for i, o in enumerate(tqdm(texts, unit=' docs', unit_scale=True, disable=not progress, desc='collect: read')):
             _check_text(i, o)

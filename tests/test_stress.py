@@ -246,7 +246,7 @@ def test_troubles_are_told_and_survived(tmp_path):
     found = run(tmp_path, 'troubles')
     print(found)
     for name, o in found.items():
-        if name == 'read-only, finished': continue
+        if name == 'read-only, finished': continue                # nothing is to be done there
         assert o['same'] and not o['alive'], (name, o)
         assert o['code'] == (0 if name == 'two' else 1), (name, o)
     for name in ('full 1', 'full 2', 'full 9', 'full 60', 'limit 500', 'limit 5000', *(['small disk'] if 'small disk' in found else [])):
