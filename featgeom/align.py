@@ -17,7 +17,7 @@ from scipy import sparse
 from tqdm.auto import tqdm
 import numpy as np
 
-from .core import FeatgeomError, Result, check_kind, fingerprint, nearest
+from .core import FeatgeomError, Result, check_kind, fingerprint, foreign, nearest
 from .models import check_context
 from .shards import FORMAT, Rows, as_csr, canonical, same_request, shard_rows
 from .acts import FeatureActs, StoreWriter
@@ -328,6 +328,8 @@ def align_spans(
     With one tokenizer the spans are its tokens. Memory: rows, texts and one block, and the result if store is None.
     The same call opens what is finished. Raises `FeatgeomError` for different texts, rows without offsets or out of
     order, no common span, and a store of another request."""
+    for name, value, kinds in (('pool', pool, [str]), ('progress', progress, [bool]),
+                               ('store', store, [str, Path, type(None)])): check_kind(name, value, *kinds)
     if pool not in _POOLS:
         raise FeatgeomError(f'pool={pool!r}', f'One of {", ".join(_POOLS)}', nearest(str(pool), _POOLS))
     sides = [_Tokens(name, acts) for name, acts in (('A', acts_a), ('B', acts_b))]
@@ -586,7 +588,10 @@ def split_alike(
     of its own, counted in `cuts["over"]`. Raises `FeatgeomError` for what is no text, and a context out of range."""
     if isinstance(texts, (str, bytes)):
         raise FeatgeomError('One string as texts', 'A list (or any iterable) of strings', 'Pass [text]')
-    tools = [(o.tokenizer, check_context(o, context) - len(o.prefix)) for o in models]
+    with foreign(f'texts of type {type(texts).__name__}', 'Any iterable of strings', 'Pass a list'): texts = iter(texts)
+    with foreign(f'models of type {type(models).__name__}', 'A list of LanguageModels', 'Pass [a, b]'): models = [*models]
+    rooms = [check_context(o, context) - len(o.prefix) for o in models]                # refuses what is no model
+    tools = [(o.tokenizer, room) for o, room in zip(models, rooms)]
     if not tools: raise FeatgeomError('No models', 'At least one LanguageModel', 'Pass those that will be compared')
     pieces, doc, start, cuts = [], [], [], dict(word=0, token=0, character=0, over=0)
     for d, text in enumerate(texts):
