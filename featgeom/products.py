@@ -67,11 +67,11 @@ def _tally(indices, values, fires, total):
 def _squares(indices, values, mean, square):
     for x in range(len(indices)): square[indices[x]] += (values[x] - mean[indices[x]])**2
 
-# %% ../nbs/08a_products.ipynb #88315fe4
+# %% ../nbs/08a_products.ipynb #d96f3288
 def row_blocks(
     acts,              # FeatureActs, (n, f)
     centre=None,       # (f,): what is subtracted from each feature of a sparse store on all rows; 0 for most
-    most: int=2**21,   # values of a dense block
+    most: int=2**18,   # values of a dense block
 ) -> Iterator:         # (first row, csr_array or ndarray)
     "Rows of a store in order, in blocks small enough that a copy of one does no harm."
     steep = np.flatnonzero(centre) if centre is not None else ()

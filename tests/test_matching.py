@@ -555,7 +555,8 @@ def test_little_memory_gives_the_same_bytes(larger, tmp_path, monkeypatch):
     from featgeom import matching
     whole, units = match(*larger).save(tmp_path/'whole').read_bytes(), []
     keep = matching._Journal.keep
-    monkeypatch.setattr(matching._Journal, 'keep', lambda self, name, make: units.append(name) or keep(self, name, make))
+    def counted(self, name, make): return units.append(name) or keep(self, name, make)
+    monkeypatch.setattr(matching._Journal, 'keep', counted)
     assert match(*larger, memory=1_400_000).save(tmp_path/'small').read_bytes() == whole
     assert len([o for o in units if o.startswith('search-0-')]) >= 4
     with pytest.raises(FeatgeomError, match='Allow more'): match(*larger, memory=100_000)
@@ -606,13 +607,53 @@ def test_a_killed_match_goes_on_and_ends_in_the_same_bytes(larger, tmp_path):
     finally: matching.search = matching_search
 
 
+_BUDGET = """
+import sys
+import numpy as np
+from pathlib import Path
+from featgeom.acts import FeatureActs, Rows, as_csr
+from featgeom.matching import match
+def gb(what): return next(int(o.split()[1])/1e6 for o in open('/proc/self/status') if o.startswith(what))
+def sides(n, f, dense):
+    rows = Rows(doc=np.arange(n)//50, pos=np.arange(n) % 50, token_id=np.arange(n) % 97)
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        if dense: yield FeatureActs.from_dense(rng.random((n, f), np.float32), rows=rows)
+        else:
+            which = (rng.integers(f//16, size=(n, 16)) + np.arange(16)*(f//16)).astype(np.int32).ravel()
+            matrix = as_csr(rng.random(16*n, np.float32) + .1, which, np.arange(0, 16*n + 1, 16), f)
+            yield FeatureActs.from_csr(matrix, rows=rows)
+dense = sys.argv[1] == 'dense'
+how = dict(k=5, shifts=2, permutations=19, min_fires=10)
+match(*sides(2000, 64, dense), **how)
+a, b = sides(*((30_000, 100) if dense else (200_000, 2048)), dense)
+before = gb('VmRSS')
+Path('/proc/self/clear_refs').write_text('5')
+match(a, b, memory=int(float(sys.argv[2])*1e9), **how, given=None if dense else 'token')
+print(gb('VmHWM') - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('kind', 'least', 'budget'), [('sparse', .07, 2.), ('sparse', .02, .06), ('dense', 0, .03)])
+def test_the_budget_is_kept(kind, least, budget):
+    "Beyond the stores: 26 MB of firings a side, or 12 MB of neurons. The result and the interpreter may take 40 MB."
+    import subprocess
+    import sys
+    from pathlib import Path
+    if not Path('/proc/self/clear_refs').exists(): pytest.skip('this system does not tell its peak of memory')
+    done = subprocess.run([sys.executable, '-c', _BUDGET, kind, str(budget)], capture_output=True, text=True, check=True)
+    assert least < float(done.stdout) < budget + .04
+
+
 def test_a_folder_is_for_one_match_at_a_time_and_nothing_else(larger, tmp_path):
     from filelock import FileLock
     (tmp_path/'other').mkdir()
     (tmp_path/'other'/'thesis.txt').write_text('mine')
     with pytest.raises(FeatgeomError, match='holds thesis.txt'): match(*larger, store=tmp_path/'other')
     with pytest.raises(FeatgeomError, match='Pass seed=0'): match(*larger, store=tmp_path/'new', seed=generator(0))
-    with pytest.raises(FeatgeomError, match='A folder to write in'): match(*larger, store=tmp_path/'other'/'thesis.txt')
+    with pytest.raises(FeatgeomError, match='A folder to write in'):
+        match(*larger, store=tmp_path/'other'/'thesis.txt')
     (tmp_path/'busy').mkdir()
     with FileLock(tmp_path/'busy'/'.lock'):
         with pytest.raises(FeatgeomError, match='in use by another process'): match(*larger, store=tmp_path/'busy')
@@ -620,7 +661,8 @@ def test_a_folder_is_for_one_match_at_a_time_and_nothing_else(larger, tmp_path):
 
 def test_a_cluster_gives_the_same_bytes(larger, tmp_path):
     distributed = pytest.importorskip('distributed')
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    how = dict(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
+    with distributed.LocalCluster(**how) as cluster:
         with distributed.Client(cluster) as client:
             for options in (dict(), dict(metric='jaccard', given=None), dict(memory=1_400_000)):
                 want = match(*larger, **options).save(tmp_path/'want').read_bytes()

@@ -229,7 +229,8 @@ def large():
     n, f = LARGE
     with tempfile.TemporaryDirectory() as folder:
         nnz = save(folder, 0., n, f)
-        print(f'matching {f:,} x {f:,} features over {n:,} tokens, {nnz/1e6:.1f} million firings a side, {cores()} cores')
+        print(f'matching {f:,} x {f:,} features over {n:,} tokens, {nnz/1e6:.1f} million firings a side, '
+              f'{cores()} cores')
         ours, rate, flop = child('match', folder), child('rate', folder)['rate'], 2.*n*f*f
         show(f'featgeom.match, top {K} and mutual, both directions', ours)
         print(f'    scores equal float64 within {child("check", folder)["worst"]:.1e}')
