@@ -53,13 +53,13 @@ def door(folder):
     if which == 1: raise KeyError('a')
     if which == 2: os.abort()
     if which == 3: time.sleep(60)
-    if which == 4: return len(b'x'*(400*2**20))
+    if which == 4: return len(b'x'*(250*2**20))
     if which == 5: return pickle.loads(pickle.dumps(hostile.Canary(str(folder.parent.parent/'outside'/'canary'))))
     if which == 6: return (folder.parent.parent/'outside'/'secret').read_text()
     if which == 7: raise type('PanicException', (BaseException,), {})('index out of bounds')
     if which == 8: return bytearray(2**40)
 hostile.TARGETS['bad'] = dict(door=door, make=good, keep=(), change=hostile.mutate)
-hostile.SECONDS = 2
+hostile.SECONDS = 6
 if sys.argv[1:2] == ['work']: hostile.work(pathlib.Path(sys.argv[2]), __import__('json').loads((pathlib.Path(sys.argv[2])/'cases').read_text()))
 ''')
     monkeypatch.setattr(hostile, '__file__', str(script))
