@@ -642,7 +642,8 @@ def test_the_budget_is_kept(kind, least, budget):
     import sys
     from pathlib import Path
     if not Path('/proc/self/clear_refs').exists(): pytest.skip('this system does not tell its peak of memory')
-    done = subprocess.run([sys.executable, '-c', _BUDGET, kind, str(budget)], capture_output=True, text=True, check=True)
+    command = [sys.executable, '-c', _BUDGET, kind, str(budget)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert least < float(done.stdout) < budget + .04
 
 
