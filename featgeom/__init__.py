@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         'acts': ['FeatureActs'],
         'collecting': ['collect'],
         'features': ['firing_counts', 'outliers', 'top_tokens', 'token_labels'],
+        'exchange': ['to_parquet', 'from_parquet', 'to_torch', 'from_torch', 'to_delphi', 'from_delphi'],
         'align': ['align_spans', 'split_alike'],
         'matching': ['Pairs', 'match'],
         'decoders': ['match_decoders'],

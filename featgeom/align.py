@@ -589,7 +589,8 @@ def split_alike(
     if isinstance(texts, (str, bytes)):
         raise FeatgeomError('One string as texts', 'A list (or any iterable) of strings', 'Pass [text]')
     with foreign(f'texts of type {type(texts).__name__}', 'Any iterable of strings', 'Pass a list'): texts = iter(texts)
-    with foreign(f'models of type {type(models).__name__}', 'A list of LanguageModels', 'Pass [a, b]'): models = [*models]
+    with foreign(f'models of type {type(models).__name__}', 'A list of LanguageModels', 'Pass [a, b]'):
+        models = [*models]
     rooms = [check_context(o, context) - len(o.prefix) for o in models]                # refuses what is no model
     tools = [(o.tokenizer, room) for o, room in zip(models, rooms)]
     if not tools: raise FeatgeomError('No models', 'At least one LanguageModel', 'Pass those that will be compared')
