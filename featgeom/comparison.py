@@ -220,9 +220,10 @@ def _report(c, out):
         print(f'The linked map: {out} ({Path(out).stat().st_size/1e6:.2f} MB, opens without kernel or network)')
 
 def _train_command(args):
-    "Train SAEs of one or several widths on one activation stream."
+    "Train SAEs of one or several widths on one activation stream; the same command goes on after a kill."
     saes = train_sae(load_model(args.model), args.site, read_texts(args.texts), args.width, tokens=args.tokens,
-                     architecture=args.architecture, k=args.k, seed=args.seed, out=args.out)
+                     architecture=args.architecture, k=args.k, seed=args.seed, start=args.start, out=args.out,
+                     checkpoint=Path(args.out)/'checkpoint')
     for sae in saes: print(sae)
 
 def _info_command(args):
@@ -269,7 +270,7 @@ def _parser():
         comp.add_argument(f'--{side}', nargs=2, required=True, metavar=('MODEL', 'SAE'),
                           help='hub name or folder; folder or release:sae_id')
         comp.add_argument(f'--site-{side}', metavar='SITE', help='where the SAE reads (default: what its metadata say)')
-    comp.add_argument('--texts', required=True, metavar='FILE', help='.json, .jsonl, .txt or .parquet')
+    comp.add_argument('--texts', required=True, metavar='FILE', help='.json, .jsonl, .txt or .parquet, or a folder')
     comp.add_argument('--store', metavar='DIR', help='folder that keeps every step, for resuming')
     comp.add_argument('--out', metavar='PAGE', help='write the linked map here')
     comp.add_argument('--names', nargs=2, default=('A', 'B'), help='names of the two spaces')
@@ -288,12 +289,13 @@ def _parser():
     train = command('train-sae', _train_command, 'Train SAEs on the activations of one site, through sae-lens.')
     train.add_argument('--model', required=True, help='hub name or folder')
     train.add_argument('--site', required=True, help='for instance blocks.2.hook_resid_post')
-    train.add_argument('--texts', required=True, metavar='FILE', help='.json, .jsonl, .txt or .parquet')
+    train.add_argument('--texts', required=True, metavar='FILE', help='.json, .jsonl, .txt or .parquet, or a folder')
     train.add_argument('--width', type=int, nargs='+', default=[1024], help='features; several share one stream')
     train.add_argument('--architecture', default='topk', help='topk, batchtopk, jumprelu, standard or gated')
     train.add_argument('--k', type=int, default=16, help='active features a token (topk, batchtopk)')
     train.add_argument('--tokens', type=int, default=2_000_000, help='training samples')
     train.add_argument('--seed', type=int, default=0, help='of initialisation and shuffling')
+    train.add_argument('--start', choices=('random', 'data'), default='random', help='of features: data leaves fewer dead')
     train.add_argument('--out', required=True, metavar='DIR', help='folder of the trained SAEs')
 
     info = command('info', _info_command, 'What is installed, or what a folder holds.')
@@ -311,5 +313,5 @@ def main(
         print(f'featgeom: {e}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print('featgeom: stopped; with --store the same command goes on where it was', file=sys.stderr)
+        print('featgeom: stopped; the same command goes on where it was (compare: with --store)', file=sys.stderr)
         sys.exit(130)
