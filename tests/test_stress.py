@@ -20,12 +20,20 @@ class Paced(t.ToySAE):
         return super().encode_csr(x)
 
 
+class Stuck(t.ToySAE):
+    "An SAE that says that it has begun, and does not end."
+    def encode_csr(self, x):
+        Path(self.path).touch()
+        time.sleep(90)
+
+
 # ---- the process that forks ----------------------------------------------------------------------------------------
 
-def collect(folder, workers=1):
+def collect(folder, workers=1, sae=Paced):
     from featgeom.sae import FeatureSpace
-    model = t.make_model()
-    spaces = [t.Space(model, Paced(16, 40), 0, 'A'), t.Space(model, t.ToySAE(16, 30, 1), 1, 'B'),
+    model, sae = t.make_model(), sae(16, 40)
+    sae.path = f'{folder}.begun'
+    spaces = [t.Space(model, sae, 0, 'A'), t.Space(model, t.ToySAE(16, 30, 1), 1, 'B'),
               FeatureSpace.load(model, site='blocks.1.hook_resid_post', name='N')]
     return t.collect(spaces, iter(TEXTS), folder, shard=SHARD, workers=workers, progress=False)
 
@@ -96,7 +104,7 @@ def kills(root, seed, workers, first, last):
         for _ in range(1 + (rng.random() < .4)):
             pid = start(folder, workers=workers)
             if workers > 1 and rng.random() < .75: wait_for_shards(folder, pid, shards(folder) + 1)   # else while the workers start
-            time.sleep(rng.uniform(0, seconds))
+            time.sleep(rng.uniform(0, seconds/workers))
             os.kill(pid, signal.SIGKILL)
             ends.append(end(pid))
             left += alive(pid)
@@ -200,6 +208,11 @@ def troubles(root):
     wait_for_shards(root/'interrupted', pid)
     os.killpg(pid, signal.SIGINT)                      # as a terminal does: to the workers too
     note('interrupted', root/'interrupted', pid)
+
+    pid = start(root/'stuck', workers=2, sae=Stuck)
+    while not (root/'stuck.begun').exists() and Path(f'/proc/{pid}').exists(): time.sleep(.05)
+    os.kill(pid, signal.SIGKILL)                       # the workers have nothing to read or to write for 90 s
+    note('stuck', root/'stuck', pid)
     return found
 
 
@@ -248,7 +261,7 @@ def test_troubles_are_told_and_survived(tmp_path):
     for name, o in found.items():
         if name == 'read-only, finished': continue                # nothing is to be done there
         assert o['same'] and not o['alive'], (name, o)
-        assert o['code'] == (0 if name == 'two' else 1), (name, o)
+        assert o['code'] == dict(two=0, stuck=-9).get(name, 1), (name, o)
     for name in ('full 1', 'full 2', 'full 9', 'full 60', 'limit 500', 'limit 5000', *(['small disk'] if 'small disk' in found else [])):
         text, = found[name]['said']
         assert text.startswith('FeatgeomError: ') and 'cannot be written' in text and 'the same call goes on' in text, text
