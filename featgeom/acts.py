@@ -13,7 +13,7 @@ import hashlib, json
 from scipy import sparse
 import numpy as np
 
-from .core import FeatgeomError, fingerprint, read_json, to_path, write_bytes, write_json
+from .core import FeatgeomError, check_kind, check_numbers, fingerprint, read_json, to_path, write_bytes, write_json
 from .columns import COLUMNS, Columns, write_columns
 from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_meta, check_values, damaged, file_hash,
                              is_shard, lock, read_tensors, same_request, sealed, shard_bytes, shard_layout, shard_name,
@@ -70,7 +70,11 @@ class FeatureActs:
     def _of(cls, matrix, rows, name, texts, tokens, **more):
         "Activations in memory: a canonical matrix, and a manifest that describes it."
         n, f = matrix.shape
-        if rows is None: rows = Rows(doc=np.arange(n), kind='sample')
+        rows = Rows(doc=np.arange(n), kind='sample') if rows is None else check_kind('rows', rows, Rows)
+        said = [] if texts is None else check_kind('texts', texts, list, tuple)
+        table = {} if tokens is None else check_kind('tokens', tokens, dict)
+        if not all(isinstance(o, str) for o in (*said, *table.values())):
+            raise FeatgeomError('Texts or tokens that are not all text', 'Strings', 'Convert them')
         if len(rows) != n:
             raise FeatgeomError(f'{len(rows):,} rows described, a matrix of {n:,} rows', 'Equal numbers',
                                 'Describe every row')
@@ -266,9 +270,15 @@ class FeatureActs:
         index,       # row indices, (m,)
     ) -> list[str]:  # the characters of each row's token
         "The text of the tokens at these rows, as it stands in the document; a part of a character shows all of it."
-        if self.texts is None:
-            raise FeatgeomError(f'{self.name!r} has no texts', 'A store of collect', 'Pass texts= to from_csr')
-        at = self.rows[np.atleast_1d(index)]
+        if self.texts is None or not {'doc', 'start', 'end'} <= {*self.rows.columns}:
+            raise FeatgeomError(f'{self.name!r} has no texts, or not doc, start and end of each row',
+                                'A store of collect', 'Pass texts= and rows= to from_csr')
+        index, n = np.atleast_1d(check_numbers('index', index)), len(self)
+        if not index.size: index = np.empty(0, np.int64)
+        if index.ndim != 1 or index.dtype.kind not in 'iu' or (len(index) and not 0 <= index.min() <= index.max() < n):
+            raise FeatgeomError(f'Rows {index.dtype} of shape {index.shape}', f'Whole numbers from 0 to {n - 1:,}',
+                                'Pass row indices, (m,)')
+        at = self.rows[index]
         if len(at) and not 0 <= at.doc.min() <= at.doc.max() < len(self.texts):
             raise FeatgeomError(f'{self.name!r} has rows of document {at.doc.max()} and {len(self.texts)} texts',
                                 'A text for each document, counted from 0', 'Pass the texts that rows.doc counts')
@@ -313,6 +323,8 @@ class FeatureActs:
         shard: int=2**16,          # rows a shard
     ) -> 'FeatureActs':            # the store, opened
         "Write these activations as a store. Raises `FeatgeomError` for a folder that holds anything, a full disk."
+        if not isinstance(dtype, str) or dtype not in ('float16', 'float32'):
+            raise FeatgeomError(f'dtype={dtype!r:.80}', '"float16" or "float32"', 'Leave it at "float32"')
         meta = {key: o for key, o in self.meta.items() if key not in ('shards', 'files', 'n_rows', 'sha256')}
         shard = shard_rows(shard, self.n_features, self.dense)
         with StoreWriter(path, {**meta, 'format': FORMAT, 'dtype': dtype}, dict(shard=shard)) as writer:

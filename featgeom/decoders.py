@@ -9,7 +9,7 @@ __all__ = ['match_decoders']
 import numpy as np
 from tqdm.auto import tqdm
 
-from .core import FeatgeomError, check_whole, fingerprint, generator
+from .core import FeatgeomError, check_kind, check_numbers, check_whole, fingerprint, generator
 from .matching import Pairs, as_pairs, listed, significance, width
 from .products import Lists
 from .within import clipped
@@ -19,7 +19,7 @@ def _decoder(space, name):
     "Unit decoder rows (f, d) in float64 of the features that have one, their ids, what to say about them, provenance."
     weights = getattr(getattr(space, 'sae', space), 'W_dec', space)
     if hasattr(weights, 'detach'): weights = weights.detach().float().cpu().numpy()
-    weights = np.asarray(weights, np.float64)
+    weights = check_numbers(f'decoder {name}', weights).astype(np.float64, copy=False)
     if weights.ndim != 2 or not len(weights):
         raise FeatgeomError(f'decoder {name} of shape {weights.shape}', 'Rows of features, (f, d)',
                             'Pass a FeatureSpace or W_dec')
@@ -71,6 +71,8 @@ def match_decoders(
     The null pools all features of a side. `support`, `within` and `within_p` are NaN. Zero rows are left out and
     counted as dead. Raises `FeatgeomError` for decoders of different widths, models or sites."""
     for name, value in (('k', k), ('draws', draws)): check_whole(name, value)
+    for name, value in (('one_to_one', one_to_one), ('progress', progress)): check_kind(name, value, bool, np.bool_)
+    check_kind('null', null, str, type(None))
     if null not in ('random', None):
         raise FeatgeomError(f'null={null!r}', 'null is "random" or None', 'Pass null="random"')
     (x, ids_a, about_a, from_a), (y, ids_b, about_b, from_b) = _decoder(space_a, 'A'), _decoder(space_b, 'B')

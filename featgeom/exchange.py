@@ -15,7 +15,8 @@ from safetensors.numpy import save
 from scipy import sparse
 import numpy as np
 
-from .core import FeatgeomError, check_file, check_whole, foreign, read_json, to_path, write_bytes, write_json
+from .core import (FeatgeomError, check_file, check_kind, check_whole, foreign, read_json, to_path, write_bytes,
+                           write_json)
 from .shards import Rows, as_csr, check_meta, damaged, narrow, writing
 from .acts import FeatureActs
 
@@ -83,7 +84,7 @@ def to_parquet(
     path,               # a new folder
 ) -> Path:              # the folder
     "Write activations as Parquet tables. Raises `FeatgeomError` for a folder that exists, or column names that clash."
-    clash = {'row', 'token'} & set(acts.rows.columns)
+    clash = {'row', 'token'} & set(check_kind('acts', acts, FeatureActs).rows.columns)
     if clash: raise FeatgeomError(f'A row column named {clash.pop()!r}', 'A name that the table has not', 'Rename it')
     columns = dict(row='int64', **{o: 'int32' for o in acts.rows.columns})
     with foreign(f'The tokens of {acts.name!r} are not UTF-8', 'Strings, single bytes as in PEP 383', _AGAIN):
@@ -183,7 +184,9 @@ def to_torch(
 ):                       # torch.Tensor float32 (n, f): sparse, or of dense activations strided
     "All activations as one tensor: 12 bytes an active feature as CSR, 20 as COO, 4 a number if they are dense."
     import torch
-    if layout not in ('csr', 'coo'): raise FeatgeomError(f'layout={layout!r}', '"csr" or "coo"', 'Leave it at "csr"')
+    check_kind('acts', acts, FeatureActs)
+    if check_kind('layout', layout, str) not in ('csr', 'coo'):
+        raise FeatgeomError(f'layout={layout!r}', '"csr" or "coo"', 'Leave it at "csr"')
     if acts.dense:
         out = torch.empty(acts.shape)
         for first, block in acts.blocks(): out[first:first + len(block)] = torch.from_numpy(np.array(block))
@@ -238,13 +241,15 @@ def to_delphi(
     """Write activations as a cache of delphi, in float16.
 
     Raises `FeatgeomError` for rows that are not whole documents of tokens, and for numbers beyond float16."""
-    rows, module = acts.rows, str(module or acts.meta.get('site') or acts.name)
+    rows = check_kind('acts', acts, FeatureActs).rows
+    module = check_kind('module', module, str, type(None)) or str(acts.meta.get('site') or acts.name)
     if not re.fullmatch(r'[\w][\w.@+=-]{0,120}', module):
         raise FeatgeomError(f'Module {module!r}', 'The name of a folder: letters, digits, _ . - +', 'Pass module=')
     splits, pad, n = min(check_whole('splits', splits), acts.n_features), check_whole('pad', pad, 0), len(acts)
     begins = _documents(acts)
     lengths = np.diff(np.append(begins, n))
-    context = check_whole('context', context or acts.meta.get('context') or int(max(lengths, default=1)))
+    if context is None: context = acts.meta.get('context') or int(max(lengths, default=1))
+    context = check_whole('context', context)
     cut = -(-lengths//context)                                                        # windows of each document
     window = np.repeat(np.cumsum(cut) - cut, lengths) + rows.pos//context             # (n,)
     tokens = np.full((int(cut.sum()), context), pad, np.int64)
@@ -299,7 +304,7 @@ def from_delphi(
     """Activations in memory from a cache of delphi: row by row its windows, without the filling that `to_delphi` made.
 
     Raises `FeatgeomError` naming the file that is missing, damaged, or at odds with the others."""
-    folder = to_path(folder)
+    folder, name = to_path(folder), check_kind('name', name, str, type(None))
     if not (folder/'config.json').is_file():
         inside = sorted(o.parent.name for o in folder.glob('*/config.json')) if folder.is_dir() else []
         raise FeatgeomError(f'{folder} has no config.json', 'The folder of one site in a cache of delphi',

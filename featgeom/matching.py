@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from tqdm.auto import tqdm
 
 from .acts import same_request
-from .core import (FeatgeomError, Result, check_whole, fingerprint, generator, nearest, read_arrays, read_json,
-                           write_arrays, write_bytes, write_json)
+from .core import (FeatgeomError, Result, check_kind, check_whole, fingerprint, generator, nearest, read_arrays,
+                           read_json, to_path, write_arrays, write_bytes, write_json)
 from .nulls import bh
 from .nulls import shifts as draw_shifts
 from .products import Lists, in_threads, now, pair_sums, search, side, slices, survey
@@ -254,6 +254,8 @@ def match(
     Pearson correlation (or Jaccard index of firing) over all rows, exact in float64; of two sparse stores a partner
     fires together with the feature at least once. Raises `FeatgeomError` for stores of different rows, for sides
     without live features, for too few rows, and for a `store` of another request or in use."""
+    for name, value in (('one_to_one', one_to_one), ('progress', progress)): check_kind(name, value, bool, np.bool_)
+    for name, value in (('metric', metric), ('null', null), ('given', given)): check_kind(name, value, str, type(None))
     if metric not in _METRICS:
         raise FeatgeomError(f'metric={metric!r}', f'One of {", ".join(_METRICS)}', nearest(metric, _METRICS))
     if null not in ('shift', None):
@@ -262,6 +264,7 @@ def match(
         raise FeatgeomError(f'given={given!r}', f'One of {", ".join(GIVEN)}, or None', nearest(given, GIVEN))
     for name, value, least in (('k', k, 1), ('min_fires', min_fires, 1), ('shifts', shifts, 1), ('pool', pool, 1),
                                ('permutations', permutations, 19)): check_whole(name, value, least)
+    store = None if store is None else to_path(store)
     rows, rng, whole = _same_rows(acts_a, acts_b), generator(seed), isinstance(seed, (int, np.integer))
     for o in (acts_a, acts_b):
         if metric == 'jaccard' and getattr(o, 'dense', False):

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from safetensors.torch import save as safetensors_bytes
 
-from .core import FeatgeomError, Result, check_whole, fingerprint, foreign, nearest, to_path, write_bytes, write_json
+from .core import (FeatgeomError, Result, check_kind, check_whole, fingerprint, foreign, nearest, to_path, write_bytes,
+                           write_json)
 from .formats import LAYOUTS, SETTINGS, fetch, from_lens_cfg, is_pickled, pickle_error, read_folder, read_safetensors
 from .models import LanguageModel, batches, capture, finite, load_model
 
@@ -89,13 +90,25 @@ def _check_settings(settings, architecture, d, f, name):
         raise bad('reshape_activations', 'none or hook_z', 'Take another SAE')
 
 # %% ../nbs/05_sae.ipynb #6204722e
+def _matrix(sae, values, width, what='Activations'):
+    "Numbers as float32 (n, width) on the SAE's device."
+    needed = f'{sae.name} reads (n, {width})'
+    with foreign(f'{what} of type {type(values).__name__} are no numbers', needed, 'Pass a tensor or an array'):
+        values = torch.as_tensor(values)
+    if values.ndim == 2 and values.shape[1] == width: return values.to(sae.device, torch.float32)
+    raise FeatgeomError(f'{what} of shape {tuple(values.shape)}', needed,
+                        'Was this SAE trained on another site?' if values.ndim == 2 else 'Put all tokens into one axis')
+
+def _device(device):
+    "A device of torch that is there."
+    with foreign(f'device={device!r:.80}', 'A device of torch that is there, such as "cpu"', 'Leave it at None'):
+        device = torch.device(check_kind('device', device, str, torch.device))
+        torch.zeros(1, device=device).cpu()                                # raises where there is none
+    return device
+
 def _enter(sae, x):
     "Activations as the encoder reads them, and what undoes their normalisation: (n, d), scale (n, 1), shift (n, 1)."
-    x = torch.as_tensor(x)
-    if x.ndim != 2 or x.shape[1] != sae.d_in:
-        raise FeatgeomError(f'Activations of shape {tuple(x.shape)}', f'SAE {sae.name} reads (n, {sae.d_in})',
-                            'Was this SAE trained on another site?' if x.ndim == 2 else 'Put all tokens into one axis')
-    x, scale, shift = x.to(sae.device, torch.float32), None, None
+    x, scale, shift = _matrix(sae, x, sae.d_in), None, None
     if sae.settings['normalize_activations'] == 'layer_norm':
         shift = x.mean(-1, keepdim=True)
         x = x - shift
@@ -201,7 +214,7 @@ class SAE:
             why = 'adds a linear map of the input' if 'W_skip' in self.weights else 'normalises each input by itself'
             raise FeatgeomError(f'decode of SAE {self.name}, which {why}', 'reconstruct(x), which has the input',
                                 'Call sae.reconstruct(x)')
-        return self._decode(torch.as_tensor(codes).to(self.device, torch.float32))
+        return self._decode(_matrix(self, codes, self.d_sae, 'Codes'))
 
     def _decode(self, codes):
         "Codes times decoder, with no normalisation undone."
@@ -215,28 +228,36 @@ class SAE:
         codes=None,      # their codes (n, f), if at hand
     ) -> torch.Tensor:   # (n, d)
         "What the SAE makes of activations: decode(encode(x)), with normalisation undone and a skip connection added."
+        x = _matrix(self, x, self.d_in)
+        codes = self.encode(x) if codes is None else _matrix(self, codes, self.d_sae, 'Codes')
+        if len(codes) != len(x):
+            raise FeatgeomError(f'{len(codes):,} rows of codes, {len(x):,} of activations', 'Equal numbers',
+                                'Pass the codes of these activations, or none')
         _, scale, shift = _enter(self, x)
-        out = self._decode(self.encode(x) if codes is None else codes)
+        out = self._decode(codes)
         if scale is not None: out = out * scale
         if shift is not None: out = out + shift
         if 'W_skip' not in self.weights: return out
-        return out + torch.as_tensor(x).to(self.device, torch.float32) @ self.W_skip.T
+        return out + x @ self.W_skip.T
 
     def save(self,
         folder,               # where to; made if it is not there
-        dtype=torch.float32,  # of the stored weights; float16 halves the file
+        dtype=torch.float32,  # of the stored weights; float16 and bfloat16 halve the file
     ) -> Path:                # the folder
         """Write a sae-lens folder (cfg.json, sae_weights.safetensors), which `load_sae` reads, and sae-lens too.
 
         The two things that sae-lens does not have, groupmax and skip connections, only `load_sae` reads back."""
+        if check_kind('dtype', dtype, torch.dtype) not in (torch.float32, torch.float16, torch.bfloat16):
+            raise FeatgeomError(f'dtype={dtype}', 'float32, float16 or bfloat16 of torch', 'Leave it at float32')
         weights = {key: value.to('cpu', dtype, copy=True).contiguous() for key, value in self.weights.items()}
         for key, value in weights.items(): finite(value, f'{key} of SAE {self.name} as {dtype}')
         others = {key for keys in _OWN.values() for key in keys} - set(_OWN.get(self.architecture, ()))
         settings = {key: value for key, value in self.settings.items() if key not in others}
         cfg = dict(architecture=self.architecture, d_in=self.d_in, d_sae=self.d_sae, dtype='float32', device='cpu',
                    **settings, metadata={'sae_lens_version': version('sae-lens'), **self.metadata})
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = to_path(folder)
+        with foreign(f'{folder} cannot be made', 'A folder to write in', 'Pass another'):
+            folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / 'cfg.json', cfg)
         write_bytes(folder / 'sae_weights.safetensors', safetensors_bytes(weights))
         return folder
@@ -253,8 +274,9 @@ class SAE:
         return self._hash
 
     def to(self, device):
-        "The same SAE on another device."
-        if torch.device(device) == self.device: return self
+        "The same SAE on another device. Raises `FeatgeomError` for one that is not there."
+        device = _device(device)
+        if device == self.device: return self
         moved = {key: value.to(device) for key, value in self.weights.items()}
         return SAE(moved, self.architecture, self.metadata, self.name, **self.settings)
 
@@ -337,7 +359,11 @@ class FVU:
         x_hat,  # their reconstructions, (n, d)
     ):
         "Take in a batch, merged in float64 as in Chan, Golub & LeVeque 1983, so that large means lose nothing."
-        x, x_hat = (torch.as_tensor(o).to('cpu', torch.float64) for o in (x, x_hat))
+        with foreign('Activations that are no numbers', 'Two arrays (n, d)', 'Pass tensors or arrays'):
+            x, x_hat = (torch.as_tensor(o).to('cpu', torch.float64) for o in (x, x_hat))
+        if x.ndim != 2 or x.shape != x_hat.shape:
+            raise FeatgeomError(f'Activations of shape {tuple(x.shape)}, reconstructions of {tuple(x_hat.shape)}',
+                                'Both (n, d)', 'Pass the reconstructions of these activations')
         if not len(x): return self
         mean = x.mean(0)
         step, n = mean - self.mean, self.n + len(x)
@@ -370,7 +396,7 @@ class Neurons:
     ):
         self.d_in = self.d_sae = check_whole('d', d)
         self.architecture, self.name, self.metadata, self.settings = 'neurons', 'neurons', {}, {}
-        self.device = torch.device(device)
+        self.device = _device(device)
 
     @property
     def W_dec(self):
@@ -386,9 +412,7 @@ class Neurons:
         x,               # activations, (n, d)
     ) -> torch.Tensor:   # the same in float32
         "The activations themselves."
-        x = torch.as_tensor(x)
-        if x.ndim == 2 and x.shape[1] == self.d_in: return x.to(self.device, torch.float32)
-        raise FeatgeomError(f'Activations of shape {tuple(x.shape)}', f'(n, {self.d_in})', 'Take the site they are of')
+        return _matrix(self, x, self.d_in)
 
     def decode(self,
         codes,           # (n, d)
@@ -438,6 +462,7 @@ class FeatureSpace:
         dtype=None,      # as for `load_model`
     ):
         "Load a feature space from names, folders or objects. Raises `FeatgeomError` for other widths and no site."
+        for key, value in dict(site=site, name=name).items(): check_kind(key, value, str, type(None))
         if not isinstance(sae, (Neurons, type(None))): sae = load_sae(sae)
         metadata = {} if sae is None else sae.metadata
         bos = metadata.get('prepend_bos')
@@ -580,7 +605,8 @@ def health(
 
     FVU is sum|x - x_hat|^2 / sum|x - mean|^2 over all tokens, exact, streamed. Raises `FeatgeomError` for empty texts,
     NaN or Inf."""
-    sites, score = _home_first(space), FVU()
+    sites, score = _home_first(check_kind('space', space, FeatureSpace)), FVU()
+    max_tokens, site_tokens = check_whole('max_tokens', max_tokens), check_whole('site_tokens', site_tokens)
     fires, sizes, sample = torch.zeros(space.f).long(), [], {site: [] for site in sites}
     squares, norms, where = torch.zeros(space.d).double(), [], []
     for got, places in _kept(space, texts, sites, max_tokens, site_tokens, context):

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 import re
 
-from .core import FeatgeomError, generator, nearest
+from .core import FeatgeomError, check_kind, check_whole, generator, nearest
 
 # %% ../nbs/03_stories.ipynb #f8f018ed
 LEXICON = {
@@ -60,6 +60,11 @@ _POOLS = {
 def _pick(rng, options):
     "One of `options`, by a single call of `rng.random`."
     return options[int(rng.random() * len(options))]
+
+def _number(n):
+    "How many texts are asked for; ten million of them take half an hour and some gigabytes."
+    if check_whole('n', n, 0) <= 10**7: return int(n)
+    raise FeatgeomError(f'n={n:,} texts', 'At most 10 million', 'Make them in parts, with other seeds')
 
 # %% ../nbs/03_stories.ipynb #12a4269d
 _ROWS = {
@@ -190,7 +195,7 @@ def storybook(
     "Short stories about a changing cast, the same text on every machine; the first of `n` are those of a smaller `n`."
     rng, out = generator(seed), []
     groups = tuple(_SCENES)
-    for _ in range(n):
+    for _ in range(_number(n)):
         cast = _cast(rng)
         scenes = [_pick(rng, _SCENES[_pick(rng, groups)]) for _ in range(1 + int(rng.random() * 5))]
         scenes = (_pick(rng, _OPENINGS), *scenes, _pick(rng, _ENDINGS))
@@ -254,7 +259,7 @@ def sequences(
 ) -> list[str]:    # one sentence each
     "Counting and calendar sentences, kinds in equal shares; never a reserved run, never a reserved carrier."
     rng, out = generator(seed), []
-    for _ in range(n):
+    for _ in range(_number(n)):
         kind = _pick(rng, _KINDS)
         told, open_ = (_CALENDAR, _CALENDAR_OPEN) if 'month' in kind or kind == 'weekdays' else (_COUNT, _COUNT_OPEN)
         words = _run(kind, *_pick(rng, _RUNS[kind, False]))
@@ -268,7 +273,7 @@ def held_out(
     seed: int = 0, # seed or generator
 ) -> list[tuple]:  # (prompt, the one right next word, kind), all different
     "Unseen prompts whose next word is determined: a reserved run in a reserved carrier, cut after two words or more."
-    rng, out = generator(seed), {}
+    rng, out, n = generator(seed), {}, _number(n)
     while len(out) < n:
         kind = _pick(rng, _KINDS)
         carriers = _CALENDAR_HELD if 'month' in kind or kind == 'weekdays' else _COUNT_HELD
@@ -286,7 +291,7 @@ def tell(
     seed: int = 0, # seed or generator
 ) -> list[str]:    # a story, a sequence, a story ...
     "Stories and sequences in turn, about 50 words on average: the world of the embedded models."
-    rng = generator(seed)
+    rng, n = generator(seed), _number(n)
     return [text for _ in range((n + 1) // 2) for text in (*storybook(1, rng), *sequences(1, rng))][:n]
 
 # %% ../nbs/03_stories.ipynb #0cdc9430
@@ -297,7 +302,7 @@ def zoo_path(
     zoo = Path(str(files('featgeom'))) / 'zoo'
     found = [*zoo.glob('*/config.json'), *zoo.glob('*/*/cfg.json')]
     names = sorted(o.parent.relative_to(zoo).as_posix() for o in found)
-    if name not in names:
+    if check_kind('name', name, str) not in names:
         raise FeatgeomError(f'No embedded model or SAE {name!r}', f'Embedded are {", ".join(names) or "none"}',
                             f'Use one of them ({nearest(name, names)})' if names else 'Install the package again')
     return zoo / name

@@ -29,7 +29,7 @@ def row_groups(
 
     A bigram never crosses documents: the first token of a document follows "nothing", and a token whose predecessor
     was not kept (masked, or cut by max_tokens) is in a group of its own. Raises `FeatgeomError` without the columns."""
-    if given not in GIVEN:
+    if not isinstance(given, str) or given not in GIVEN:
         raise FeatgeomError(f'given={given!r}', f'One of {", ".join(GIVEN)}, or None', nearest(given, GIVEN))
     needs = dict(token=['token_id'], bigram=['token_id', 'doc', 'pos'], position=['pos'])[given]
     missing = [o for o in needs if getattr(rows, o, None) is None]

@@ -29,6 +29,7 @@ def good(tmp_path_factory):
     lm = fg.load_model(root/'model', device='cpu')
     space = fg.FeatureSpace.load(lm, root/'sae_topk', name='A')
     other = fg.FeatureSpace.load(lm, root/'sae_topk', site='blocks.1.hook_resid_post', name='B')
+    twin = fg.FeatureSpace.load(lm, root/'sae_topk', name='C')
     said = [f'the king {i} saw the queen and the cat' for i in range(12)]
     xy, count = hostile.seeded(30, 2), iter(range(10**9))
     panel = lambda name: fg.Panel(name, hostile.seeded(hostile.F, 2), ['a']*hostile.F)
@@ -56,7 +57,7 @@ def good(tmp_path_factory):
         'train_sae': (fg.train_sae, dict(model=lm, site='blocks.0.hook_resid_post', texts=said, width=16, architecture='topk', k=4, tokens=64, seed=0, out=None, progress=False, context=8, batch=16,
                                          lr=None, penalty=None, memory=2**20)),
         'collect': (fg.collect, dict(spaces=[space, other], texts=said, store=None, context=8, max_tokens=40, batch=4, dtype='float16', progress=False, shard=16, workers=1, client=None)),
-        'compare': (fg.compare, dict(a=space, b=other, texts=said*8, store=None, context=8, max_tokens=600, batch=4, k=2, min_fires=5, shifts=1, given='token', method='pca', seed=0, progress=False)),
+        'compare': (fg.compare, dict(a=space, b=other, texts=said*8, store=None, context=8, max_tokens=600, batch=4, k=2, min_fires=5, shifts=20, given='token', method='pca', seed=0, progress=False)),
         'FeatureActs.open': (fg.FeatureActs.open, dict(path=root/'store')),
         'FeatureActs.from_csr': (fg.FeatureActs.from_csr, dict(matrix=acts.csr(), rows=acts.rows, name='A', texts=acts.texts, tokens=acts.tokens)),
         'FeatureActs.from_dense': (fg.FeatureActs.from_dense, dict(array=dense, rows=acts.rows, name='A', texts=acts.texts, tokens=acts.tokens)),
@@ -67,13 +68,13 @@ def good(tmp_path_factory):
         'Rows': (fg.Rows, dict(doc=[0, 0], pos=[0, 1], token_id=[1, 2], start=[0, 1], end=[1, 2], kind='token', label=[3, 4])),
         'firing_counts': (fg.firing_counts, dict(acts=acts)),
         'feature_stats': (features.feature_stats, dict(acts=acts)),
-        'token_strings': (features.token_strings, dict(acts=acts, ids=[0, 1])),
+        'token_strings': (features.token_strings, dict(tokenizer=acts, ids=[0, 1])),
         'top_tokens': (fg.top_tokens, dict(acts=acts, k=3, budget=2**20)),
         'outliers': (fg.outliers, dict(acts=acts)),
         'token_labels': (fg.token_labels, dict(acts=acts, k=3)),
-        'match': (fg.match, dict(acts_a=acts, acts_b=acts, metric='correlation', k=2, min_fires=5, one_to_one=False, null='shift', shifts=1, given='token', permutations=19, pool=10, min_shift=None, seed=0,
+        'match': (fg.match, dict(acts_a=acts, acts_b=acts, metric='correlation', k=2, min_fires=5, one_to_one=False, null='shift', shifts=20, given='token', permutations=19, pool=10, min_shift=None, seed=0,
                                  progress=False, memory=2**28, store=None)),
-        'match_decoders': (fg.match_decoders, dict(space_a=space, space_b=other, k=2, one_to_one=False, null='random', draws=2, seed=0, progress=False)),
+        'match_decoders': (fg.match_decoders, dict(space_a=space, space_b=twin, k=2, one_to_one=False, null='random', draws=2, seed=0, progress=False)),
         'Pairs.load': (fg.Pairs.load, dict(path=root/'pairs'/'p')),
         'Embedding.load': (embedding.Embedding.load, dict(path=root/'embedding'/'map.safetensors')),
         'embed': (fg.embed, dict(vectors=hostile.seeded(30, 4), method='pca', seed=0, n_neighbors=5, min_dist=.1, keep=np.ones(30, bool), sample=20)),
