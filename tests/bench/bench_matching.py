@@ -1,7 +1,7 @@
 """Matching against dense products on the same cores, side by side; each contender in a process of its own.
 
-`python tests/bench/bench_matching.py`: 16,384 features over 64,000 tokens, and a neuron baseline; `--large` adds 65,536
-features over 1,000,000 tokens. `--whole` multiplies all blocks of the dense product instead of one eighth."""
+`python tests/bench/bench_matching.py`: 16,384 features over 64,000 tokens, a neuron baseline, and 65,536 features over
+1,000,000 tokens, which `--short` leaves out. `--whole` multiplies all blocks of the dense product instead of one eighth."""
 import argparse
 import json
 import os
@@ -241,12 +241,12 @@ def large():
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument('--whole', action='store_true', help='run all blocks of the GEMM')
-    options.add_argument('--large', action='store_true', help='also 65,536 features over a million tokens')
+    options.add_argument('--short', action='store_true', help='without 65,536 features over a million tokens')
     options.add_argument('--part'), options.add_argument('--folder')
     args = options.parse_args()
     if args.part: return print(json.dumps(globals()[f'part_{args.part}'](args.folder, args.whole)))
     small(args.whole)
-    if args.large: large()
+    if not args.short: large()
 
 
 if __name__ == '__main__': main()
