@@ -452,7 +452,7 @@ class StoreWriter:
             files.append(self._write('tokens.json', table.encode()))
         meta = {**self.request, 'n_rows': sum(o['rows'] for o in self.shards), 'shards': self.shards, 'files': files}
         self._write('meta.json', _manifest(sealed(meta)))
-        with writing(self.folder): (self.folder/'progress.json').unlink()
+        with writing(self.folder): (self.folder/'progress.json').unlink(missing_ok=True)    # a reader may be faster
         self.close()
         return FeatureActs.open(self.folder)
 

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 import numpy as np
 import torch
 
-from .core import FeatgeomError, check_whole, fingerprint, foreign
+from .core import FeatgeomError, check_kind, check_whole, fingerprint, foreign, to_path
 from .models import capture, check_context, pad, token_windows
 from .shards import (FORMAT, Rows, as_csr, read_tensors, same_request, shard_bytes, shard_layout, shard_rows,
                              writing)
@@ -358,7 +358,8 @@ def collect(
     spaces = _check_spaces(spaces)
     for name, value in dict(batch=batch, max_tokens=max_tokens, workers=workers).items():
         if not (name == 'max_tokens' and value is None): check_whole(name, value)
-    if dtype not in ('float16', 'float32'):
+    check_kind('progress', progress, bool, np.bool_)
+    if check_kind('dtype', dtype, str) not in ('float16', 'float32'):
         raise FeatgeomError(f'dtype={dtype!r}', '"float16" or "float32"', 'Leave it at float16')
     if client is not None and (workers != 1 or not all(hasattr(client, o) for o in ('scatter', 'submit', 'nthreads'))):
         raise FeatgeomError(f'client of type {type(client).__name__} and workers={workers}',
@@ -366,7 +367,7 @@ def collect(
     model, context = spaces[0].model, _shared_context([space.model for space in spaces], context)
     shard = min(shard_rows(shard, space.f, space.dense) for space in spaces)
     temporary = TemporaryDirectory(prefix='featgeom-') if store is None else None
-    root = Path(store if temporary is None else temporary.name)
+    root = to_path(store if temporary is None else temporary.name)
     tokenizer = _shared_tokenizer(spaces)
     texts = _check_texts(texts, lambda o: _spooled(o, root, model, context, max_tokens, progress))
     shared = dict(mask='BOS, pad, special', context=context, max_tokens=max_tokens, documents=len(texts),

@@ -16,7 +16,7 @@ import argparse, platform, sys
 import numpy as np
 from tqdm.auto import tqdm
 
-from .core import FeatgeomError, Result, fingerprint
+from .core import FeatgeomError, Result, check_kind, fingerprint
 from .stories import tell, zoo_path
 from .texts import read_texts
 from .models import load_model
@@ -170,6 +170,8 @@ def compare(
 
     Rows are tokens where both models cut text alike. Where they do not, documents are cut into pieces that fit into
     both contexts, and rows are the spans of text that both tokenizers end at the same place."""
+    for name, value in (('a', a), ('b', b)): check_kind(name, value, FeatureSpace)
+    check_kind('progress', progress, bool, np.bool_)
     texts = list(read_texts(texts))
     if store is None and progress: print('store=None: nothing is kept, so this run cannot resume', file=sys.stderr)
     how = dict(k=k, min_fires=min_fires, shifts=shifts, given=given, seed=seed)
@@ -295,7 +297,8 @@ def _parser():
     train.add_argument('--k', type=int, default=16, help='active features a token (topk, batchtopk)')
     train.add_argument('--tokens', type=int, default=2_000_000, help='training samples')
     train.add_argument('--seed', type=int, default=0, help='of initialisation and shuffling')
-    train.add_argument('--start', choices=('random', 'data'), default='random', help='of features: data leaves fewer dead')
+    train.add_argument('--start', choices=('random', 'data'), default='random',
+                       help='of features: data leaves fewer dead')
     train.add_argument('--out', required=True, metavar='DIR', help='folder of the trained SAEs')
 
     info = command('info', _info_command, 'What is installed, or what a folder holds.')

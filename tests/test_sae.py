@@ -389,6 +389,8 @@ def test_activations_of_another_shape_are_refused(x):
     sae = load_sae(arrays())
     for call in (sae.encode, sae.encode_csr, sae.reconstruct):
         with pytest.raises(FeatgeomError, match=r'reads \(n, 16\)'): call(x)
+    with pytest.raises(FeatgeomError, match='Codes of shape'): sae.decode(x)
+    with pytest.raises(FeatgeomError, match='2 rows of codes, 3 of'): sae.reconstruct(torch.zeros(3, D), torch.zeros(2, sae.d_sae))
 
 
 # ---- FVU
