@@ -16,8 +16,8 @@ import numpy as np
 from .core import FeatgeomError, check_kind, check_numbers, fingerprint, read_json, to_path, write_bytes, write_json
 from .columns import COLUMNS, Columns, write_columns
 from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_meta, check_values, damaged, file_hash,
-                             is_shard, lock, read_tensors, same_request, sealed, shard_bytes, shard_layout, shard_name,
-                             shard_rows, unlock, writing)
+                             is_shard, lock, read_tensors, request_of, same_request, sealed, shard_bytes,
+                             shard_layout, shard_name, shard_rows, unlock, writing)
 
 # %% ../nbs/06_acts.ipynb #21bd49dc
 class FeatureActs:
@@ -46,7 +46,7 @@ class FeatureActs:
 
     @classmethod
     def from_csr(cls,
-        matrix,            # activations, sparse or dense (n, f); zeros are "not active"
+        matrix,            # activations, sparse or dense (n, f); zeros are "not active"; shared, not copied
         rows: Rows=None,   # what the rows are; without it every row is a sample of its own
         name: str='acts',  # what to call it
         texts=None,        # the documents that `rows.doc` counts, list of str
@@ -57,7 +57,7 @@ class FeatureActs:
 
     @classmethod
     def from_dense(cls,
-        array,             # activations (n, f), an ndarray: of neurons, say, hardly any of them 0
+        array,             # activations (n, f), an ndarray: of neurons, say, hardly any of them 0; shared, not copied
         rows: Rows=None,   # what the rows are; without it every row is a sample of its own
         name: str='acts',  # what to call it
         texts=None,        # the documents that `rows.doc` counts, list of str
@@ -322,14 +322,19 @@ class FeatureActs:
         dtype: str='float32',      # or float16
         shard: int=2**16,          # rows a shard
     ) -> 'FeatureActs':            # the store, opened
-        "Write these activations as a store. Raises `FeatgeomError` for a folder that holds anything, a full disk."
+        """Write these activations as a store; goes on where the same call was stopped.
+
+        Raises `FeatgeomError` for a folder that holds anything else, and for a full disk."""
         if not isinstance(dtype, str) or dtype not in ('float16', 'float32'):
             raise FeatgeomError(f'dtype={dtype!r:.80}', '"float16" or "float32"', 'Leave it at "float32"')
-        meta = {key: o for key, o in self.meta.items() if key not in ('shards', 'files', 'n_rows', 'sha256')}
+        meta = request_of(self.meta)
         shard = shard_rows(shard, self.n_features, self.dense)
         with StoreWriter(path, {**meta, 'format': FORMAT, 'dtype': dtype}, dict(shard=shard)) as writer:
             for i, (a, matrix) in enumerate(self._cut(shard)):
-                if i >= writer.done: writer.add(matrix, self.rows[a:a + shard])
+                part = self.rows[a:a + shard]
+                if i >= writer.done: writer.add(matrix, part)
+                elif not writer.holds(i, shard_bytes(matrix, part, dtype, repr(self.name))): raise _others(path)
+            if writer.done > -(-len(self)//shard): raise _others(path)
             return writer.finish(self.texts, self.tokens)
 
     def _cut(self, size):
@@ -419,6 +424,13 @@ class StoreWriter:
         data = shard_bytes(matrix, rows, self.request['dtype'], name)
         self.add_shard(data, matrix.shape[0], int(np.count_nonzero(matrix) if dense else matrix.nnz))
 
+    def holds(self,
+        i: int,       # a shard that is done
+        data: bytes,  # of `shard_bytes`
+    ) -> bool:
+        "Whether shard `i` has these bytes."
+        return self.shards[i]['sha256'] == hashlib.sha256(data).hexdigest()
+
     def add_shard(self,
         data: bytes,  # of `shard_bytes`
         rows: int,    # its rows
@@ -434,9 +446,16 @@ class StoreWriter:
         self.shards.append(entry)
 
     def _write(self, name, data):
-        "Write one file; returns its entry for the manifest."
-        with writing(self.folder): write_bytes(self.folder/name, data)
-        return dict(file=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        "Write one file from bytes, or from an iterable of them; returns its entry for the manifest."
+        sha, size = hashlib.sha256(), 0
+        def counted():
+            nonlocal size
+            for o in [data] if isinstance(data, bytes) else data:
+                sha.update(o)
+                size += len(o)
+                yield o
+        with writing(self.folder): write_bytes(self.folder/name, counted())
+        return dict(file=name, bytes=size, sha256=sha.hexdigest())
 
     def finish(self,
         texts,   # documents, list of str, or None
@@ -445,8 +464,8 @@ class StoreWriter:
         "Write texts and tokens, then the manifest, which makes the store complete; unlock it and open it."
         files = []
         if texts is not None:
-            lines = ''.join(json.dumps(dict(text=o), ensure_ascii=False) + '\n' for o in texts)
-            files.append(self._write('texts.jsonl', lines.encode()))
+            lines = ((json.dumps(dict(text=o), ensure_ascii=False) + '\n').encode() for o in texts)
+            files.append(self._write('texts.jsonl', lines))
         if tokens is not None:
             table = json.dumps({int(o): tokens[o] for o in sorted(tokens)}, indent=0)    # ASCII: it may hold surrogates
             files.append(self._write('tokens.json', table.encode()))
@@ -455,6 +474,10 @@ class StoreWriter:
         with writing(self.folder): (self.folder/'progress.json').unlink(missing_ok=True)    # a reader may be faster
         self.close()
         return FeatureActs.open(self.folder)
+
+def _others(path):
+    "The error for a folder in which other activations were begun."
+    return FeatgeomError(f'{path} holds an unfinished store of other activations', 'A new folder', 'Remove it')
 
 def _manifest(meta):
     "A manifest as the bytes of its file."

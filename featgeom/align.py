@@ -19,7 +19,7 @@ import numpy as np
 
 from .core import FeatgeomError, Result, check_kind, fingerprint, foreign, nearest
 from .models import check_context
-from .shards import FORMAT, Rows, as_csr, canonical, same_request, shard_rows
+from .shards import FORMAT, Rows, as_csr, canonical, request_of, same_request, shard_rows
 from .acts import FeatureActs, StoreWriter
 
 _pandas = lazy.load('pandas')
@@ -370,7 +370,7 @@ def _make(acts, meta, first, last, rows, texts, vocab, folder):
         return FeatureActs(meta, matrix=matrix, rows=rows, texts=texts, tokens=vocab)
     if (folder/'meta.json').is_file():
         out = FeatureActs.open(folder)
-        same_request(folder, {key: out.meta.get(key) for key in meta}, meta)
+        same_request(folder, request_of(out.meta), meta)
         return out
     with StoreWriter(folder, meta) as writer:
         for lo, hi, block in _pooled(acts, first, last, writer.done):
@@ -433,7 +433,9 @@ def _all_spans(sides, texts, pool, progress):
             pos, token = (sides[0].rows.columns[o][rows[0]][spans[:, 0]] for o in ('pos', 'token_id'))
         else:
             spans, doc = _chunk_spans(offsets, inside, base, visible)
-            pos = np.arange(len(doc)) - np.searchsorted(doc, doc)
+            apart = (spans[1:, 0] != spans[:-1, 1]) | (spans[1:, 2] != spans[:-1, 3])    # tokens of no span between
+            pos = np.r_[0, np.cumsum(1 + apart)][:len(doc)]                # a place is free where text is left out
+            pos = pos - pos[np.searchsorted(doc, doc)]
             token = _text_ids(codes, base[doc] + spans[:, 4], base[doc] + spans[:, 5], ids)
         if pool == 'single':
             keep = (spans[:, 1] - spans[:, 0] == 1) & (spans[:, 3] - spans[:, 2] == 1)

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from .core import FeatgeomError, check_kind, check_whole, fingerprint, foreign, to_path
-from .models import capture, check_context, pad, token_windows
-from .shards import (FORMAT, Rows, as_csr, read_tensors, same_request, shard_bytes, shard_layout, shard_rows,
-                             writing)
+from .models import capture, check_context, pad, special_ids, token_windows
+from .shards import (FORMAT, Rows, as_csr, read_tensors, request_of, same_request, shard_bytes, shard_layout,
+                             shard_rows, writing)
 from .acts import FeatureActs, StoreWriter
 
 # %% ../nbs/06a_collecting.ipynb #76c82973
@@ -65,11 +65,12 @@ def tokenizer_fingerprint(
     tokenizer,    # a fast Hugging Face tokenizer
     prefix=(),    # ids that go in front of every window
 ) -> str:         # 64 hexadecimal digits
-    "Hash of everything in a tokenizer that decides how text is cut, and of how it cuts a probe text."
+    "Hash of what decides how a tokenizer cuts text and which tokens are masked, and of how it cuts a probe text."
     state = _tokenizer_state(tokenizer)
     probe = tokenizer(_PROBE, add_special_tokens=False, return_offsets_mapping=True)
     return fingerprint({o: state[o] for o in ('model', 'normalizer', 'pre_tokenizer', 'added_tokens')},
-                       probe.input_ids, [list(o) for o in probe.offset_mapping], [int(o) for o in prefix])
+                       probe.input_ids, [list(o) for o in probe.offset_mapping], [int(o) for o in prefix],
+                       sorted(int(o) for o in special_ids(tokenizer)))
 
 def _shared_tokenizer(spaces):
     "The fingerprint of the tokenizer that all spaces share, or an error that says how they differ."
@@ -80,7 +81,7 @@ def _shared_tokenizer(spaces):
     va, vb = a.model.tokenizer.get_vocab(), b.model.tokenizer.get_vocab()
     if va != vb: how = f'vocabularies of {len(va):,} and {len(vb):,} tokens, {len(va.items() & vb.items()):,} in common'
     elif a.model.prefix != b.model.prefix: how = f'{list(a.model.prefix)} and {list(b.model.prefix)} in front of a text'
-    else: how = 'the same vocabulary, but they cut or normalize text in different ways'
+    else: how = 'the same vocabulary, but they cut or normalize text, or mask tokens, in different ways'
     raise FeatgeomError(f'The tokenizers of {a.name!r} and {b.name!r} differ: {how}',
                         'Models with one tokenizer: row i of both must be the same token',
                         'Collect each by itself and align the stores with featgeom.align.align_spans(a, b)')
@@ -342,7 +343,7 @@ def collect(
     batch: int=32,             # windows in a batch
     dtype: str='float16',      # of the stored values, or float32
     progress: bool=True,       # show a bar with tokens per second
-    shard: int=2**16,          # rows in a shard: what a kill can lose
+    shard: int=2**16,          # rows in a shard, at least a window's: what a kill loses
     workers: int=1,            # processes that make shards, each with a copy of the models
     client=None,               # a Dask client: its cluster makes the shards
 ) -> list:                     # of FeatureActs, one a space, row i of all of them the same token
@@ -356,8 +357,8 @@ def collect(
         raise FeatgeomError('collect in a script that its workers import', 'Work that starts in the main process alone',
                             'Put it under `if __name__ == "__main__":`')
     spaces = _check_spaces(spaces)
-    for name, value in dict(batch=batch, max_tokens=max_tokens, workers=workers).items():
-        if not (name == 'max_tokens' and value is None): check_whole(name, value)
+    batch, workers = check_whole('batch', batch), check_whole('workers', workers)
+    if max_tokens is not None: max_tokens = check_whole('max_tokens', max_tokens)
     check_kind('progress', progress, bool, np.bool_)
     if check_kind('dtype', dtype, str) not in ('float16', 'float32'):
         raise FeatgeomError(f'dtype={dtype!r}', '"float16" or "float32"', 'Leave it at float16')
@@ -491,6 +492,7 @@ def _finished(folder, request):
     "The finished store in this folder if it is what was asked for; None where there is none; an error for another one."
     if not (folder/'meta.json').is_file(): return None
     acts = FeatureActs.open(folder)
-    same_request(folder, {key: acts.meta.get(key) for key in request}, request)
-    with writing(folder): (folder/'progress.json').unlink(missing_ok=True)  # left by a kill between the last two steps
+    same_request(folder, request_of(acts.meta), request)
+    if (folder/'progress.json').exists():                                   # left by a kill between the last two steps
+        with writing(folder): (folder/'progress.json').unlink(missing_ok=True)
     return acts

@@ -20,6 +20,7 @@ from .core import FeatgeomError, Result, check_kind, fingerprint
 from .stories import tell, zoo_path
 from .texts import read_texts
 from .models import load_model
+from .formats import LAYOUTS
 from .sae import FeatureSpace, load_sae
 from .training import train_sae
 from .acts import FeatureActs
@@ -37,8 +38,8 @@ def _share(x, of): return f'{x/of:.0%}' if of else '-'
 @dataclass(frozen=True, repr=False)
 class Comparison(Result):
     "Two feature spaces on one text: stores, pairs with nulls, maps. Shows as the linked map, prints as a summary."
-    acts_a: FeatureActs   # features of A, (n, f_a) sparse
-    acts_b: FeatureActs   # features of B, (n, f_b) sparse, the same n rows
+    acts_a: FeatureActs   # features of A, (n, f_a), sparse (neurons: dense)
+    acts_b: FeatureActs   # features of B, (n, f_b), the same n rows
     pairs: Pairs          # partners in both directions, each with its null
     embeddings: tuple     # one `Embedding` a space
     labels: tuple         # one list a space: the top tokens of every feature, best first
@@ -114,14 +115,19 @@ def _panel(acts, embedding, labels):
                  cluster_labels=groups.labels, note=embedding.note)
 
 def _same_rows(a, b, texts, pool, settings):
-    "The stores of both spaces, row i of both the same text, and what an alignment covers (None without one)."
+    "Stores over the same rows, what an alignment covers (or None), the texts as read, the least shift (or None)."
     if len({tokenizer_fingerprint(o.model.tokenizer, o.model.prefix) for o in (a, b)}) == 1:
-        return *collect([a, b], texts, **settings), None
+        return *collect([a, b], texts, **settings), None, texts, None
+    if a.name.casefold() == b.name.casefold():
+        raise FeatgeomError(f'Two spaces named {a.name!r} and {b.name!r}', 'Names that differ, and not by case alone',
+                            'Pass name= to FeatureSpace.load')
     pieces = split_alike(texts, [a.model, b.model], settings['context'])
     acts = [collect(space, pieces, **{**settings, 'context': None})[0] for space in (a, b)]
-    store = settings['store'] and Path(settings['store'])/'aligned'
+    store = settings['store'] and Path(settings['store'])/f'aligned={pool}'
     aligned = align_spans(*acts, pool=pool, store=store, progress=settings['progress'])
-    return aligned.a, aligned.b, aligned.coverage
+    document = np.array(pieces.doc)[aligned.a.rows.doc]      # pieces of one document lie side by side
+    least = max(int(np.bincount(document).max()) + 1, len(document)//20)
+    return aligned.a, aligned.b, aligned.coverage, pieces, least
 
 def _directions(space, acts):
     "What lays features out, (f, any): decoder rows; of neurons, which have none, their correlations with each other."
@@ -154,7 +160,7 @@ def compare(
     texts,                      # documents: list of str, or whatever `read_texts` reads
     store=None,                 # folder that keeps every step; None: temporary, cannot resume
     context: int=None,          # tokens a window, special tokens included; None: the smaller of the models'
-    max_tokens: int=None,       # rows to keep in all; None: every token
+    max_tokens: int=None,       # tokens to keep of each side; None: all
     batch: int=32,              # windows a forward pass
     k: int=10,                  # partners to list for each feature, both directions
     min_fires: int=50,          # features that fire less often are not matched
@@ -169,7 +175,8 @@ def compare(
     """Collect both spaces on `texts`, match features with nulls, lay them out. Raises `FeatgeomError` for wrong input.
 
     Rows are tokens where both models cut text alike. Where they do not, documents are cut into pieces that fit into
-    both contexts, and rows are the spans of text that both tokenizers end at the same place."""
+    both contexts, `doc` of the rows counts these pieces, and rows are the spans of text that both tokenizers end at the
+    same place. Shifts of the null are longer than a whole document either way."""
     for name, value in (('a', a), ('b', b)): check_kind(name, value, FeatureSpace)
     check_kind('progress', progress, bool, np.bool_)
     texts = list(read_texts(texts))
@@ -177,7 +184,7 @@ def compare(
     how = dict(k=k, min_fires=min_fires, shifts=shifts, given=given, seed=seed)
     settings = dict(store=store, context=context, max_tokens=max_tokens, batch=batch, workers=workers,
                     progress=progress)
-    *acts, coverage = _same_rows(a, b, texts, pool, settings)
+    *acts, coverage, texts, how['min_shift'] = _same_rows(a, b, texts, pool, settings)
     bar = tqdm(total=4, disable=not progress, bar_format='compare: {n_fmt} of {total_fmt} {bar} {elapsed}{postfix}')
     def step(name):
         bar.set_postfix_str(name)
@@ -197,7 +204,8 @@ def compare(
         step('label')
         labels = tuple([[t for t in row if t] for row in top_tokens(o, 3).strings.tolist()] for o in acts)
         step('done')
-    return Comparison(*acts, pairs, embeddings, labels, health, dict(how, method=method, pool=pool), coverage)
+    how.update(method=method, pool=pool, context=context, max_tokens=max_tokens)
+    return Comparison(*acts, pairs, embeddings, labels, health, how, coverage)
 
 # %% ../nbs/30_comparison.ipynb #53d47031
 def _demo(args):
@@ -243,7 +251,7 @@ def _info_command(args):
             acts = FeatureActs.open(folder)
             print(f'{acts.verify()}\n  every byte is as it was written' if args.verify else acts)
         for pairs in sorted(path.glob('pairs-*.safetensors')): print(Pairs.load(pairs))
-    elif any((path/o).exists() for o in ('cfg.json', 'ae.pt', 'params.npz')): print(load_sae(path))
+    elif any((path/o).exists() for o in LAYOUTS): print(load_sae(path))
     elif (path/'config.json').exists(): print(load_model(path))
     else:
         raise FeatgeomError(f'Nothing to tell about {path}', 'A folder of a model, an SAE, a store or a comparison',
@@ -277,7 +285,7 @@ def _parser():
     comp.add_argument('--out', metavar='PAGE', help='write the linked map here')
     comp.add_argument('--names', nargs=2, default=('A', 'B'), help='names of the two spaces')
     comp.add_argument('--context', type=int, help='tokens a window (default: the smaller of the models\')')
-    comp.add_argument('--max-tokens', type=int, help='rows to keep in all')
+    comp.add_argument('--max-tokens', type=int, help='tokens to keep of each side')
     comp.add_argument('--batch', type=int, default=32, help='windows a forward pass')
     comp.add_argument('--k', type=int, default=10, help='partners a feature')
     comp.add_argument('--min-fires', type=int, default=50, help='features that fire less often are not matched')
@@ -285,7 +293,7 @@ def _parser():
     comp.add_argument('--given', choices=('token', 'bigram', 'position'), default='token', help='fixed for `within`')
     comp.add_argument('--pool', choices=('max', 'last', 'single'), default='max', help='spans of differing tokenizers')
     comp.add_argument('--workers', type=int, default=1, help='processes that collect')
-    comp.add_argument('--method', choices=('umap', 'pca'), default='umap', help='layout of decoder rows')
+    comp.add_argument('--method', choices=('umap', 'pca'), default='umap', help='layout of features')
     comp.add_argument('--seed', type=int, default=0, help='of the null and the layout')
 
     train = command('train-sae', _train_command, 'Train SAEs on the activations of one site, through sae-lens.')

@@ -10,6 +10,7 @@ __all__ = ['FeatgeomError', 'foreign', 'nearest', 'generator', 'check_whole', 'c
 from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
+from itertools import count
 from pathlib import Path
 import hashlib, json, os
 
@@ -147,22 +148,24 @@ def check_file(
     return path
 
 # %% ../nbs/00_core.ipynb #583f717a
+_CALLS = count()
+
 def write_bytes(
     path,         # where to; the folder must exist
-    data: bytes,  # the whole content
+    data,         # the whole content: bytes, or an iterable of them
 ):
     "Write `data` to `path` so that a kill at any moment leaves the old file or the new one, never a part."
     path = to_path(path)
-    tmp = path.parent/f'.{path.name}.{os.getpid()}.tmp'
+    tmp = path.parent/f'.{path.name}.{os.getpid()}{next(_CALLS):06d}.tmp'   # threads write too
     try:
         tmp.unlink(missing_ok=True)                # nor is a link followed that somebody left under this name
         with open(tmp, 'xb') as f:
-            f.write(data)
+            for part in [data] if isinstance(data, bytes) else data: f.write(part)
             f.flush()
             os.fsync(f.fileno())
         os.replace(tmp, path)
     except BaseException as e:
-        if isinstance(e, (FileNotFoundError, NotADirectoryError)):
+        if isinstance(e, (FileNotFoundError, NotADirectoryError)) and not path.parent.is_dir():
             raise FeatgeomError(f'No folder {path.parent} to write {path.name} in', 'A folder that exists',
                                 'Make it first') from None
         tmp.unlink(missing_ok=True)

@@ -358,6 +358,9 @@ def read_gemma_scope(
     path = Path(path)
     if re.search(r'gemma-scope-[^/]*transcoder|/transcoder[^/]*/layer_', path.as_posix()):
         raise _transcoder(f'Gemma Scope SAE {path.name}')
+    cfg = _table(path / 'config.json') if (path / 'config.json').exists() else {}
+    if cfg.get('hf_hook_point_out') or 'transcoder' in str(cfg.get('type')):
+        raise _transcoder(f'Gemma Scope SAE {path.name}')
     if (path / 'params.npz').exists(): weights = read_npz(path / 'params.npz', list(_PLAINLY))
     else:
         stored = read_safetensors(path / 'params.safetensors')

@@ -289,7 +289,8 @@ def load_sae(
     sae,           # a folder, "owner/repo:folder", "release:sae_id", a file or dict of arrays, an object of sae-lens
     device=None,   # where to; None: the CPU, or where an SAE already is
 ) -> SAE:
-    """An SAE from any of the usual forms. A dict holds W_enc (d, f), W_dec (f, d), b_enc ... and settings such as `k`.
+    """An SAE from any of the usual forms. A dict holds W_enc (d, f), W_dec (f, d), b_enc ... and settings: `k`, and
+    `apply_b_dec_to_input=False` where the encoder does not subtract b_dec (as in Gemma Scope).
 
     Folders may be of sae-lens, sparsify, dictionary_learning or Gemma Scope. Raises `FeatgeomError` for missing,
     pickled, broken or non-finite weights, for shapes that disagree, and for other architectures than

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CSR', 'FORMAT', 'Rows', 'column_names', 'narrow', 'as_csr', 'canonical', 'shard_bytes', 'shard_rows', 'damaged',
            'read_tensors', 'check_values', 'sealed', 'check_meta', 'is_shard', 'shard_name', 'shard_layout', 'fits',
-           'check_files', 'file_hash', 'same_request', 'lock', 'unlock', 'writing']
+           'check_files', 'file_hash', 'request_of', 'same_request', 'lock', 'unlock', 'writing']
 
 # %% ../nbs/05b_shards.ipynb #acf23dd2
 from collections.abc import Iterator
@@ -278,6 +278,12 @@ def file_hash(path) -> str:
     with open(path, 'rb') as file: return hashlib.file_digest(file, 'sha256').hexdigest()
 
 # %% ../nbs/05b_shards.ipynb #c5430723
+def request_of(
+    meta: dict,  # a manifest
+) -> dict:
+    "The part of a manifest that says what was asked for: all but what was found to be there."
+    return {key: o for key, o in meta.items() if key not in ('n_rows', 'shards', 'files', 'sha256')}
+
 def same_request(
     folder,       # the store, for the error
     found: dict,  # what it was asked for

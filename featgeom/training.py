@@ -277,7 +277,7 @@ def train_sae(
     from tqdm.auto import tqdm
     model, single = load_model(model), isinstance(width, (int, np.integer))
     site, context, texts = model.site(site), check_context(model, context), list(read_texts(texts))
-    widths, steps = _check_training(architecture, width, k, tokens, batch)
+    widths, k, steps = _check_training(architecture, width, k, tokens, batch)
     lr, penalty = _check_number('lr', lr, 1e-12), _check_number('penalty', penalty, 0)
     if out is not None: out = to_path(out)
     seed, memory, every = check_whole('seed', seed, 0), check_whole('memory', memory), check_whole('every', every)
@@ -321,7 +321,7 @@ def train_sae(
 
 # %% ../nbs/05a_training.ipynb #f9e0d3cb
 def _check_training(architecture, width, k, tokens, batch):
-    "Widths as a list and the number of steps; raises for what cannot be trained."
+    "Widths as a list, k, and the number of steps; raises for what cannot be trained."
     if check_kind('architecture', architecture, str) not in _TRAINERS:
         raise FeatgeomError(f'architecture={architecture!r}', f'One of {", ".join(_TRAINERS)}',
                             f'Take one of these ({nearest(str(architecture), _TRAINERS)})')
@@ -334,7 +334,7 @@ def _check_training(architecture, width, k, tokens, batch):
     if not isinstance(batch, int) or not isinstance(tokens, int) or not 2 <= batch <= tokens <= 10**15:
         raise FeatgeomError(f'tokens={tokens!r} with batch={batch!r}', 'At least one batch of tokens (at most 10**15)',
                             'Train on more tokens')
-    return widths, tokens // batch
+    return [int(f) for f in widths], k, tokens // batch
 
 def _check_number(name, value, least):
     "A setting that is None or a finite number of at least `least`, as float."

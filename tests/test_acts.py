@@ -578,3 +578,20 @@ def test_damaged_journal_is_an_error(tmp_path, journal):
     (tmp_path/'A').mkdir()
     (tmp_path/'A'/'progress.json').write_text(journal)
     with pytest.raises(FeatgeomError): random_acts().save(tmp_path/'A')
+
+
+def test_a_save_never_goes_on_with_other_activations(tmp_path, monkeypatch):
+    x, y = random_acts(300, seed=1), random_acts(300, seed=2)
+    import featgeom.acts as module
+    real, left = module.StoreWriter.add_shard, [2]
+    def dies(self, *args):
+        left[0] -= 1
+        if left[0] < 0: raise KeyboardInterrupt
+        return real(self, *args)
+    monkeypatch.setattr(module.StoreWriter, 'add_shard', dies)
+    with pytest.raises(KeyboardInterrupt): x.save(tmp_path/'s', shard=100)
+    monkeypatch.setattr(module.StoreWriter, 'add_shard', real)
+    with pytest.raises(FeatgeomError, match='other activations'): y.save(tmp_path/'s', shard=100)
+    short = FeatureActs.from_csr(x.csr()[:100], x.rows[:100], name='A')
+    with pytest.raises(FeatgeomError, match='other activations'): short.save(tmp_path/'s', shard=100)
+    assert (x.save(tmp_path/'s', shard=100).verify().csr() != x.csr()).nnz == 0

@@ -15,6 +15,7 @@ from featgeom.align import align_spans, common_spans, split_alike
 from featgeom.collecting import token_bytes
 from featgeom.core import FeatgeomError
 from featgeom.matching import match
+from featgeom.within import row_groups
 from featgeom.models import LanguageModel
 from featgeom.shards import Rows
 from featgeom.stories import storybook
@@ -476,3 +477,17 @@ def test_what_cannot_be_cut_is_refused():
     for texts, models, what in [('text', [Reader('bytes', 9)], 'One string'), ([3], [Reader('bytes', 9)], 'int'), (['a'], [], 'No models'),
                                 (['\ud800'], [Reader('bytes', 9)], 'surrogate'), (['a'], [Reader('bytes', 1, 1)], 'context')]:
         with pytest.raises(FeatgeomError, match=what): split_alike(texts, models)
+
+
+def test_spans_beside_a_gap_are_no_neighbours():
+    # B has no token for the middle: "ghi" follows what was left out, not "def".
+    def store(name, tokens):
+        doc, start, end, ids = map(np.array, zip(*tokens))
+        pos = np.concatenate([np.arange((doc == d).sum()) for d in np.unique(doc)])
+        return FeatureActs.from_csr(np.eye(len(doc), dtype='f4'), Rows(doc, pos, ids, start, end), name, ['abcdefghi', 'abcxyzghi'])
+    a = store('A', [(d, s, s + 3, s) for d in (0, 1) for s in (0, 3, 6)])
+    b = store('B', [(0, 0, 1, 0), (0, 1, 3, 1), (0, 3, 6, 2), (0, 6, 9, 3), (1, 0, 1, 0), (1, 1, 3, 1), (1, 6, 9, 3)])
+    rows = align_spans(a, b).a.rows
+    assert rows.pos.tolist() == [0, 1, 2, 0, 2]
+    groups = row_groups(rows, 'bigram')
+    assert groups[2] != groups[4] and groups[0] == groups[3]

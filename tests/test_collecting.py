@@ -638,3 +638,21 @@ def test_a_dask_cluster_gives_the_bytes_of_one_process(model, tmp_path):
             collect(bad, TEXTS, tmp_path/'bad', client=client, **settings)
         with pytest.raises(FeatgeomError, match='Pass one of the two'):
             collect(spaces, TEXTS, tmp_path/'x', client=client, workers=2)
+
+
+def test_tokenizers_that_mask_other_tokens_are_not_the_same(model):
+    other = make_tokenizer()
+    plain = PreTrainedTokenizerFast(tokenizer_object=other.backend_tokenizer, bos_token='<s>')       # </s> is a word like any other
+    b = Space(load_model(model.hf, plain), ToySAE(16, 30, 1), 0, 'B')
+    with pytest.raises(FeatgeomError, match='mask'): collect([Space(model, ToySAE(16, 40)), b], TEXTS, progress=False)
+
+
+def test_a_selection_is_not_taken_for_the_whole(space, tmp_path):
+    whole, = collect(space, TEXTS, tmp_path/'whole', progress=False)
+    whole.select(np.arange(len(whole)) % 2 == 0).save(tmp_path/'other'/'A', dtype='float16')
+    with pytest.raises(FeatgeomError, match='selected'): collect(space, TEXTS, tmp_path/'other', progress=False)
+
+
+def test_numpy_numbers_are_numbers(space, tmp_path):
+    acts, = collect(space, TEXTS, tmp_path, max_tokens=np.int64(20), batch=np.int32(2), progress=False)
+    assert len(acts) == 20

@@ -92,6 +92,32 @@ def test_a_model_with_itself_is_one_to_one(spaces, texts):
     np.testing.assert_allclose(best.score, 1, atol=1e-6)
     np.testing.assert_allclose(best.within[~best.token_only], 1, atol=1e-6)
 
+def other_tokenizer(tmp_path):
+    "The two-layer model with a tokenizer that keeps every e apart."
+    import shutil
+    from transformers import AutoTokenizer
+    folder = tmp_path/'other'
+    shutil.copytree(fg.zoo_path('story-2l'), folder, ignore=shutil.ignore_patterns('sae-*'))
+    table = json.loads((folder/'tokenizer.json').read_text(encoding='utf-8'))
+    apart = dict(type='Split', pattern=dict(String='e'), behavior='Isolated', invert=False)
+    table['pre_tokenizer'] = dict(type='Sequence', pretokenizers=[apart, table['pre_tokenizer']]) if table['pre_tokenizer'] else apart
+    (folder/'tokenizer.json').write_text(json.dumps(table), encoding='utf-8')
+    assert AutoTokenizer.from_pretrained(folder).tokenize('one two') != AutoTokenizer.from_pretrained(fg.zoo_path('story-2l')).tokenize('one two')
+    return fg.FeatureSpace.load(model=folder, sae=fg.zoo_path('story-2l/sae-256'), name='other')
+
+def test_two_tokenizers_are_compared_over_spans(spaces, texts, tmp_path):
+    other, long = other_tokenizer(tmp_path), [' '.join(texts[i:i + 25]) for i in range(0, 250, 25)]
+    how = dict(QUICK, store=tmp_path/'s', shifts=5, min_fires=20)
+    c = fg.compare(spaces[0], other, long, **how)
+    assert c.acts_a.rows.kind == 'span' and c.coverage.spans == len(c.acts_a) == len(c.acts_b) and 'spans common to both' in str(c)
+    assert c.summary()['median_score'] > 2*c.summary()['median_null']
+    rows, whole = c.acts_a.rows, np.cumsum([len(o) for o in c.acts_a.texts])[c.acts_a.rows.doc]
+    document = np.searchsorted(np.cumsum([len(o) for o in long]), whole)                  # pieces joined are the documents
+    assert c.pairs.meta['min_shift'] > np.bincount(document).max() > np.bincount(rows.doc).max()
+    fg.compare(spaces[0], other, long, **how, pool='last')                                # beside the first, in the same store
+    twin = fg.FeatureSpace.load(model=other.model, sae=other.sae, name=spaces[0].name)
+    with pytest.raises(FeatgeomError, match='Two spaces named'): fg.compare(spaces[0], twin, long, **QUICK)
+
 # --- command line ---------------------------------------------------------------------------------------------------------------
 
 def featgeom(*words, **kw):

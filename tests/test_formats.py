@@ -346,6 +346,9 @@ def test_gemma_scope_2(tmp_path):
     save_file({**{key.replace('W_', 'w_'): value for key, value in GEMMA.items()}, 'affine_skip_connection': normal(D, D)},
               path / 'params.safetensors')
     with pytest.raises(FeatgeomError, match='transcoder'): load_sae(path)
+    copied = gemma_folder(tmp_path / 'elsewhere')                     # the path no longer says what it is
+    (copied / 'config.json').write_text('{"type": "transcoder", "hf_hook_point_out": "model.layers.3.mlp"}')
+    with pytest.raises(FeatgeomError, match='transcoder'): load_sae(copied)
 
 
 def test_gemma_scope_elsewhere_knows_no_site(tmp_path):
