@@ -433,7 +433,8 @@ def _all_spans(sides, texts, pool, progress):
             pos, token = (sides[0].rows.columns[o][rows[0]][spans[:, 0]] for o in ('pos', 'token_id'))
         else:
             spans, doc = _chunk_spans(offsets, inside, base, visible)
-            apart = (spans[1:, 0] != spans[:-1, 1]) | (spans[1:, 2] != spans[:-1, 3])    # tokens of no span between
+            seen, begin, end = np.r_[0, np.cumsum(visible)], base[doc] + spans[:, 4], base[doc] + spans[:, 5]
+            apart = seen[begin[1:]] > seen[end[:-1]]                       # text of no span between
             pos = np.r_[0, np.cumsum(1 + apart)][:len(doc)]                # a place is free where text is left out
             pos = pos - pos[np.searchsorted(doc, doc)]
             token = _text_ids(codes, base[doc] + spans[:, 4], base[doc] + spans[:, 5], ids)

@@ -142,12 +142,15 @@ def test_what_is_no_path_is_refused(path):
         if path == 'x'*5000 and door not in (read_json, check_file): continue
         with pytest.raises(FeatgeomError): door(path)
 
-def test_a_writer_does_not_follow_links(tmp_path):
+def test_a_writer_does_not_follow_links(tmp_path, monkeypatch):
+    from itertools import count
+    import featgeom.core as core
+    monkeypatch.setattr(core, '_CALLS', count())                       # so that the temporary name can be foreseen
     victim = tmp_path/'victim'
     victim.write_text('mine')
     folder = tmp_path/'store'
     folder.mkdir()
-    for name in ('meta.json', f'.meta.json.{os.getpid()}.tmp'): (folder/name).symlink_to(victim)
+    for name in ('meta.json', f'.meta.json.{os.getpid()}000000.tmp'): (folder/name).symlink_to(victim)
     write_json(folder/'meta.json', {'a': 1})
     assert victim.read_text() == 'mine' and read_json(folder/'meta.json') == {'a': 1} and not (folder/'meta.json').is_symlink()
     (folder/'sub').mkdir()

@@ -373,9 +373,9 @@ def test_special_tokens_in_a_text_are_not_kept(lm):
 
 def test_the_unknown_token_stands_for_text_unless_it_is_special_otherwise():
     kept = load_model(tiny('llama'), byte_tokenizer())
-    assert {0, 2} == M._special_ids(kept.tokenizer)
+    assert {0, 2} == M.special_ids(kept.tokenizer)
     same = load_model(tiny('llama'), byte_tokenizer(unk='</s>'))
-    assert {0, 2} == M._special_ids(same.tokenizer)
+    assert {0, 2} == M.special_ids(same.tokenizer)
 
 
 def test_a_tokenizer_that_adds_no_bos_gets_none_unless_asked():
