@@ -8,13 +8,17 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'slow: a study that takes minutes; `make test` leaves it out, `make test-slow` runs it')
     config.addinivalue_line('markers', 'bench: measures time or memory; run by `make bench`')
 
+def outside_folder(variable, what):
+    "The folder that an environment variable names; skips where it is not set, fails where it names nothing."
+    path = os.environ.get(variable)
+    if not path: pytest.skip(f'{variable} is not set: the folder with {what}')
+    if not Path(path).is_dir(): pytest.fail(f'{variable} names no folder: {path}')
+    return Path(path)
+
 @pytest.fixture(scope='session')
 def test_data():
-    "The folder with third-party models and text, named by FEATGEOM_TEST_DATA; without it the test is skipped."
-    path = os.environ.get('FEATGEOM_TEST_DATA')
-    if not path: pytest.skip('FEATGEOM_TEST_DATA is not set: the folder with third-party models and text')
-    if not Path(path).is_dir(): pytest.fail(f'FEATGEOM_TEST_DATA names no folder: {path}')
-    return Path(path)
+    "The folder with third-party models and text; without it the test is skipped."
+    return outside_folder('FEATGEOM_TEST_DATA', 'third-party models and text')
 
 def missing(what):
     "A tool that the tests need is not there: on a build machine that is a failure, elsewhere a reason to skip."

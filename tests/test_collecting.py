@@ -14,6 +14,7 @@ from featgeom.collecting import _folder_name, collect, token_bytes
 from featgeom.core import FeatgeomError
 from featgeom.models import capture, load_model
 from featgeom.sae import FeatureSpace
+from test_acts import files, same_rows
 
 HOSTILE = '</script><img src=x onerror=alert(1)> 👩‍👩‍👧 é\u2028 "quoted" \\ \x00 end'
 TEXTS = ['the king saw the queen and the queen saw the cat', '', 'a cat', HOSTILE,
@@ -72,15 +73,6 @@ def model(): return make_model()
 
 @pytest.fixture
 def space(model): return Space(model, ToySAE(16, 40))
-
-def files(folder):
-    "All files below a folder: {path: bytes}."
-    return {str(o.relative_to(folder)): o.read_bytes() for o in sorted(Path(folder).rglob('*')) if o.is_file()}
-
-def same_rows(a, b):
-    "All columns of the rows are equal."
-    assert list(a.columns) == list(b.columns)
-    for name in a.columns: np.testing.assert_array_equal(a.columns[name], b.columns[name])
 
 def run_python(code, folder=None):
     "What a script prints that runs in a process of its own, on one thread."

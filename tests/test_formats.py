@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from conftest import outside_folder
 from featgeom import formats
 from featgeom.core import FeatgeomError
 from featgeom.formats import fetch, read_folder, read_npz, read_torch
@@ -18,9 +19,7 @@ D, F, K = 16, 64, 8
 @pytest.fixture(scope='session')
 def peers():
     "The other libraries, from the folder that FEATGEOM_PEERS names; nnsight, which runs models for one, is a stub."
-    path = os.environ.get('FEATGEOM_PEERS')
-    if not path: pytest.skip('FEATGEOM_PEERS is not set: the folder with sparsify and dictionary_learning')
-    if not Path(path).is_dir(): pytest.fail(f'FEATGEOM_PEERS names no folder: {path}')
+    path = str(outside_folder('FEATGEOM_PEERS', 'sparsify and dictionary_learning'))
     patch = pytest.MonkeyPatch()
     patch.setenv('SPARSIFY_DISABLE_TRITON', '1')
     patch.setattr(sys, 'path', [*sys.path, path])
