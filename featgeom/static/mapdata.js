@@ -1,5 +1,6 @@
 /**
  * From the bytes of a linked map to what the page works with: points, tokens, and for every point its partners.
+ * A map may hold millions of points, so loading is plain loops over typed arrays.
  */
 
 import { buildGrid } from "./grid.js";
@@ -8,19 +9,26 @@ import { buildGrid } from "./grid.js";
  * @typedef {Object} PanelData
  * @property {string} name
  * @property {string} note what the picture rests on: method, seed, trustworthiness, n
+ * @property {string} rows what the rows are on which features fire: "tokens", "spans", ...
+ * @property {number | null} total rows collected
+ * @property {number} missing features without a place
  * @property {number} n
  * @property {Uint16Array} x in 1/65535 of the larger side
  * @property {Uint16Array} y grows downwards, as on screen
  * @property {Int32Array} ids feature id of each point
- * @property {Map<number, number>} pointOf feature id -> point
+ * @property {(id: number) => number} find the point of a feature id, or -1
  * @property {Uint32Array} tokenStart (n + 1)
  * @property {Uint16Array | Uint32Array} tokens indices into the vocabulary
+ * @property {Uint8Array | null} shares of the top examples, one for each of `tokens`, 255 = all
+ * @property {string[] | null} explanations '' for none
  * @property {Uint32Array | null} fires
  * @property {Int16Array | null} cluster -1 where none
  * @property {string[]} clusterLabels
+ * @property {Column[]} columns one for each of MapData.columns; null where this panel has none
  * @property {import("./grid.js").Grid} grid
  * @property {Neighbours[]} links one per pair set that this panel is part of
  */
+/** @typedef {Float32Array | Int16Array | Int32Array | null} Column numbers with NaN, or categories with -1, for missing */
 /**
  * @typedef {Object} PairSet
  * @property {number} left panel of a
@@ -38,7 +46,15 @@ import { buildGrid } from "./grid.js";
 /** @typedef {{indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}} Lists partners and edges of every point */
 /** @typedef {Lists & {set: number, other: number}} Neighbours */
 /** @typedef {{panel: number, point: number, set: number, edge: number}} Partner */
-/** @typedef {{panels: PanelData[], sets: PairSet[], vocabulary: string[], meta: any}} MapData */
+/** @typedef {{name: string, kind: "number" | "category", low: number, high: number, categories: string[]}} ColumnMeta */
+/**
+ * @typedef {Object} MapData
+ * @property {PanelData[]} panels
+ * @property {PairSet[]} sets
+ * @property {string[]} vocabulary
+ * @property {ColumnMeta[]} columns
+ * @property {any} meta
+ */
 
 export const TOKEN_ONLY = 1;
 export const MUTUAL = 2;
@@ -58,12 +74,15 @@ export function sameToken(set, e) {
 /**
  * Byte planes back to whole numbers: gzip packs low and high bytes better apart.
  * @param {Uint8Array} bytes all lowest bytes, then all next ones
- * @param {number} width bytes in a number: 2 or 4
+ * @param {number} n how many numbers; their width follows
  * @returns {Uint32Array}
  */
-export function fromPlanes(bytes, width) {
-  const n = bytes.length / width, out = new Uint32Array(n);
-  for (let p = 0; p < width; p++) for (let i = 0; i < n; i++) out[i] |= bytes[p * n + i] << (8 * p);
+export function fromPlanes(bytes, n) {
+  const out = new Uint32Array(n);
+  if (n ? bytes.length % n || bytes.length > 4 * n : bytes.length) throw new Error("The map's arrays do not fit.");
+  for (let from = 0, shift = 0; from < bytes.length; from += n, shift += 8) {
+    for (let i = 0; i < n; i++) out[i] |= bytes[from + i] << shift;
+  }
   return out;
 }
 
@@ -72,36 +91,67 @@ export function fromPlanes(bytes, width) {
  * @param {Uint8Array} bytes
  */
 export function fromHundredths(bytes) {
-  return Float32Array.from(bytes, (v) => (v ? (v - 101) / 100 : NaN));
+  const of = new Float32Array(256), out = new Float32Array(bytes.length);
+  for (let v = 0; v < 256; v++) of[v] = v ? (v - 101) / 100 : NaN;
+  for (let i = 0; i < out.length; i++) out[i] = of[bytes[i]];
+  return out;
 }
 
 /**
  * Thousandths of numbers from 0 to 1, shifted by 1; 0 stands for NaN.
- * @param {Uint8Array} bytes
+ * @param {Uint8Array} bytes two planes
  */
 export function fromThousandths(bytes) {
-  return Float32Array.from(fromPlanes(bytes, 2), (v) => (v ? (v - 1) / 1000 : NaN));
+  const n = bytes.length / 2, out = new Float32Array(n);
+  for (let i = 0; i < n; i++) {
+    const v = bytes[i] | (bytes[n + i] << 8);
+    out[i] = v ? (v - 1) / 1000 : NaN;
+  }
+  return out;
+}
+
+/**
+ * How many numbers come before each.
+ * @param {ArrayLike<number>} counts
+ * @returns {Uint32Array} one longer, the total last
+ */
+function starts(counts) {
+  const out = new Uint32Array(counts.length + 1);
+  for (let i = 0; i < counts.length; i++) out[i + 1] = out[i] + counts[i];
+  return out;
+}
+
+/**
+ * Edges by falling score, equal ones in their order, NaN last: scores are hundredths, so counting is enough.
+ * @param {Float32Array} score
+ */
+function byScore(score) {
+  const m = score.length, bin = new Uint8Array(m), counts = new Uint32Array(202), order = new Uint32Array(m);
+  for (let e = 0; e < m; e++) {
+    const v = score[e];
+    counts[bin[e] = v === v ? 100 - Math.round(v * 100) : 201]++;
+  }
+  const at = starts(counts);
+  for (let e = 0; e < m; e++) order[at[bin[e]]++] = e;
+  return order;
 }
 
 /**
  * Both directions of a list of edges as CSR, every list by falling score.
- * @param {PairSet} set
+ * @param {{a: Uint32Array, b: Uint32Array, score: Float32Array}} set
  * @param {number} nLeft
  * @param {number} nRight
  * @returns {[Lists, Lists]} from the left, from the right
  */
 export function bothWays(set, nLeft, nRight) {
-  const m = set.a.length;
-  // Score (in millionths, falling) and row in one number: a plain numeric sort is ten times faster.
-  const order = Float64Array.from(set.score, (s, e) => Math.round((64 - s) * 1e6) * m + e).sort().map((key) => key % m);
+  const order = byScore(set.score), m = order.length;
   /** @param {Uint32Array} from @param {Uint32Array} to @param {number} n */
   const csr = (from, to, n) => {
-    const indptr = new Uint32Array(n + 1), points = new Uint32Array(to.length), edges = new Uint32Array(to.length);
-    for (let e = 0; e < from.length; e++) indptr[from[e] + 1]++;
-    for (let i = 0; i < n; i++) indptr[i + 1] += indptr[i];
-    const at = indptr.slice(0, n);
-    for (const e of order) {
-      const s = at[from[e]]++;
+    const counts = new Uint32Array(n), points = new Uint32Array(m), edges = new Uint32Array(m);
+    for (let e = 0; e < m; e++) counts[from[e]]++;
+    const indptr = starts(counts), at = indptr.slice();
+    for (let k = 0; k < m; k++) {
+      const e = order[k], s = at[from[e]]++;
       points[s] = to[e];
       edges[s] = e;
     }
@@ -111,42 +161,123 @@ export function bothWays(set, nLeft, nRight) {
 }
 
 /**
+ * From feature ids to points. Nothing is done before the first question.
+ * @param {Int32Array} ids
+ * @returns {(id: number) => number} -1 for none
+ */
+export function finder(ids) {
+  /** @type {Map<number, number> | null | undefined} null where ids rise */
+  let map;
+  return (id) => {
+    if (map === undefined) {
+      map = null;
+      for (let i = 1; i < ids.length && !map; i++) if (ids[i] <= ids[i - 1]) map = new Map();
+      if (map) for (let i = 0; i < ids.length; i++) map.set(ids[i], i);
+    }
+    if (map) return map.get(id) ?? -1;
+    let low = 0, high = ids.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (ids[middle] < id) low = middle + 1;
+      else high = middle;
+    }
+    return ids[low] === id ? low : -1;
+  };
+}
+
+/**
+ * @param {Uint8Array | undefined} bytes
+ * @param {ColumnMeta} about
+ * @param {number} n
+ * @returns {Column}
+ */
+function readColumn(bytes, about, n) {
+  if (!bytes) return null;
+  const raw = fromPlanes(bytes, n), missing = bytes.length > n ? 65535 : 255;
+  if (about.kind === "number") {
+    const out = new Float32Array(n), step = (about.high - about.low) / 65534;
+    for (let i = 0; i < n; i++) out[i] = raw[i] === missing ? NaN : about.low + step * raw[i];
+    return out;
+  }
+  const out = about.categories.length > 32767 ? new Int32Array(n) : new Int16Array(n);
+  for (let i = 0; i < n; i++) out[i] = raw[i] === missing ? -1 : raw[i];
+  return out;
+}
+
+/**
+ * @param {Record<string, any>} arrays as packed in Python
+ * @param {any} m what the page knows of the panel
+ * @param {number} p
+ * @param {ColumnMeta[]} columns
+ * @returns {PanelData}
+ */
+function readPanel(arrays, m, p, columns) {
+  const n = arrays[`x${p}`].length / 2;
+  const x = new Uint16Array(fromPlanes(arrays[`x${p}`], n)), y = new Uint16Array(fromPlanes(arrays[`y${p}`], n));
+  const ids = new Int32Array(fromPlanes(arrays[`id${p}`], n).buffer);
+  for (let i = 1; i < n; i++) ids[i] += ids[i - 1];
+  const tokenStart = arrays[`count${p}`] ? starts(arrays[`count${p}`]) : new Uint32Array(n + 1);
+  return {
+    name: m.name, note: m.note, rows: m.rows ?? "tokens", total: m.total ?? null, missing: m.missing ?? 0,
+    n, x, y, ids, find: finder(ids), tokenStart, tokens: fromPlanes(arrays[`token${p}`] ?? [], tokenStart[n]),
+    shares: arrays[`share${p}`] ?? null, explanations: m.explanations ?? null,
+    fires: arrays[`fires${p}`] ? fromPlanes(arrays[`fires${p}`], n) : null,
+    cluster: arrays[`cluster${p}`] ?? null, clusterLabels: m.cluster_labels,
+    columns: columns.map((about, c) => readColumn(arrays[`col${c}_${p}`], about, n)), grid: buildGrid(x, y), links: [],
+  };
+}
+
+/**
+ * @param {Record<string, any>} arrays
+ * @param {any} m
+ * @param {number} s
+ * @returns {PairSet}
+ */
+function readSet(arrays, m, s) {
+  const score = fromHundredths(arrays[`score${s}`]), b = fromPlanes(arrays[`b${s}`], score.length);
+  const a = new Uint32Array(b.length), degree = arrays[`degree${s}`];
+  for (let i = 0, e = 0; i < degree.length; i++) for (const end = e + degree[i]; e < end; e++) a[e] = i;
+  return {
+    left: m.left, right: m.right, a, b, score, chance: fromHundredths(arrays[`null${s}`]),
+    q: fromThousandths(arrays[`q${s}`]), within: fromHundredths(arrays[`within${s}`]),
+    flags: arrays[`flags${s}`], metric: m.metric, total: m.total,
+  };
+}
+
+/**
  * @param {Record<string, any>} arrays as packed in Python
  * @param {any} meta
  * @returns {MapData}
  */
 export function readMap(arrays, meta) {
+  const columns = meta.columns ?? [];
   /** @type {PanelData[]} */
-  const panels = meta.panels.map((/** @type {any} */ m, /** @type {number} */ p) => {
-    const x = Uint16Array.from(fromPlanes(arrays[`x${p}`], 2)), y = Uint16Array.from(fromPlanes(arrays[`y${p}`], 2));
-    const count = arrays[`count${p}`], tokenStart = new Uint32Array(x.length + 1);
-    for (let i = 0; i < x.length; i++) tokenStart[i + 1] = tokenStart[i] + count[i];
-    const ids = Int32Array.from(fromPlanes(arrays[`id${p}`], 4));
-    for (let i = 1; i < ids.length; i++) ids[i] += ids[i - 1];
-    const fires = arrays[`fires${p}`] ? fromPlanes(arrays[`fires${p}`], 4) : null;
-    return {
-      name: m.name, note: m.note, n: x.length, x, y, ids, tokenStart, tokens: fromPlanes(arrays[`token${p}`], 4), fires,
-      pointOf: new Map(Array.from(ids, (id, i) => [id, i])), cluster: arrays[`cluster${p}`] || null,
-      clusterLabels: m.cluster_labels, grid: buildGrid(x, y), links: [],
-    };
-  });
+  const panels = meta.panels.map((/** @type {any} */ m, /** @type {number} */ p) => readPanel(arrays, m, p, columns));
   /** @type {PairSet[]} */
-  const sets = meta.pairs.map((/** @type {any} */ m, /** @type {number} */ s) => {
-    const b = fromPlanes(arrays[`b${s}`], 4), a = new Uint32Array(b.length), degree = arrays[`degree${s}`];
-    for (let i = 0, e = 0; i < degree.length; i++) for (let d = 0; d < degree[i]; d++) a[e++] = i;
-    return {
-      left: m.left, right: m.right, a, b,
-      score: fromHundredths(arrays[`score${s}`]), chance: fromHundredths(arrays[`null${s}`]),
-      q: fromThousandths(arrays[`q${s}`]), within: fromHundredths(arrays[`within${s}`]),
-      flags: arrays[`flags${s}`], metric: m.metric, total: m.total,
-    };
-  });
+  const sets = meta.pairs.map((/** @type {any} */ m, /** @type {number} */ s) => readSet(arrays, m, s));
   sets.forEach((set, s) => {
     const [forth, back] = bothWays(set, panels[set.left].n, panels[set.right].n);
     panels[set.left].links.push({ set: s, other: set.right, ...forth });
     panels[set.right].links.push({ set: s, other: set.left, ...back });
   });
-  return { panels, sets, vocabulary: meta.vocabulary, meta };
+  return { panels, sets, vocabulary: meta.vocabulary, columns, meta };
+}
+
+/**
+ * For every set, 1 where a pair is to be seen.
+ * @param {MapData} data
+ * @param {number} min lowest score; at 0 all are shown, negative ones too
+ * @param {boolean} hideSame without pairs that are no more than a shared token
+ * @returns {Uint8Array[]}
+ */
+export function shownEdges(data, min, hideSame) {
+  return data.sets.map((set) => {
+    const { score } = set, out = new Uint8Array(score.length), least = min - 1e-6;
+    for (let e = 0; e < out.length; e++) {
+      if ((min <= 0 || score[e] >= least) && !(hideSame && sameToken(set, e))) out[e] = 1;
+    }
+    return out;
+  });
 }
 
 /**
@@ -154,17 +285,15 @@ export function readMap(arrays, meta) {
  * @param {MapData} data
  * @param {number} panel
  * @param {number} point
- * @param {(set: PairSet, edge: number) => boolean} [shown] pairs it refuses are left out
+ * @param {Uint8Array[]} [shown] as `shownEdges` gives it; all pairs without
  * @returns {Partner[]}
  */
 export function partnersOf(data, panel, point, shown) {
   /** @type {Partner[]} */
   const out = [];
-  for (const link of data.panels[panel].links) {
-    for (let s = link.indptr[point]; s < link.indptr[point + 1]; s++) {
-      const edge = link.edges[s];
-      if (shown && !shown(data.sets[link.set], edge)) continue;
-      out.push({ panel: link.other, point: link.points[s], set: link.set, edge });
+  for (const { set, other, indptr, points, edges } of data.panels[panel].links) {
+    for (let s = indptr[point]; s < indptr[point + 1]; s++) {
+      if (!shown || shown[set][edges[s]]) out.push({ panel: other, point: points[s], set, edge: edges[s] });
     }
   }
   return out;
@@ -174,16 +303,52 @@ export function partnersOf(data, panel, point, shown) {
  * For every point of a panel, 1 where it has a shown pair beyond chance.
  * @param {MapData} data
  * @param {number} panel
- * @param {(set: PairSet, edge: number) => boolean} shown
+ * @param {Uint8Array[]} shown
  * @returns {Uint8Array}
  */
 export function linkedPoints(data, panel, shown) {
   const out = new Uint8Array(data.panels[panel].n);
-  for (const set of data.sets) {
-    if (set.left !== panel && set.right !== panel) continue;
-    const end = set.left === panel ? set.a : set.b;
-    for (let e = 0; e < end.length; e++) if (set.flags[e] & BEYOND && shown(set, e)) out[end[e]] = 1;
+  data.sets.forEach((set, s) => {
+    if (set.left !== panel && set.right !== panel) return;
+    const { flags } = set, end = set.left === panel ? set.a : set.b, seen = shown[s];
+    for (let e = 0; e < end.length; e++) if (seen[e] && flags[e] & BEYOND) out[end[e]] = 1;
+  });
+  return out;
+}
+
+/**
+ * For every point at one end of a set its best edge, of equal ones the first; -1 for none.
+ * @param {PairSet} set
+ * @param {Uint32Array} end set.a or set.b
+ * @param {number} n points there
+ * @param {Uint8Array} shown
+ * @param {number} [flag] one that an edge must have
+ * @returns {Int32Array}
+ */
+export function bestEdges({ score, flags }, end, n, shown, flag = 0) {
+  const out = new Int32Array(n).fill(-1);
+  for (let e = 0; e < end.length; e++) {
+    if (!shown[e] || (flags[e] & flag) !== flag) continue;
+    const best = out[end[e]];
+    if (best < 0 || score[e] > score[best] || Number.isNaN(score[best])) out[end[e]] = e;
   }
+  return out;
+}
+
+/**
+ * For every point of a panel the score of its best shown partner anywhere, NaN where it has none.
+ * @param {MapData} data
+ * @param {number} panel
+ * @param {Uint8Array[]} shown
+ * @returns {Float32Array}
+ */
+export function bestScores(data, panel, shown) {
+  const out = new Float32Array(data.panels[panel].n).fill(NaN);
+  data.sets.forEach((set, s) => {
+    if (set.left !== panel && set.right !== panel) return;
+    const best = bestEdges(set, set.left === panel ? set.a : set.b, out.length, shown[s]);
+    for (let i = 0; i < out.length; i++) if (best[i] >= 0 && !(out[i] >= set.score[best[i]])) out[i] = set.score[best[i]];
+  });
   return out;
 }
 
@@ -222,8 +387,8 @@ export function findPoints(data, query) {
   return data.panels.map((p) => {
     /** @type {Set<number>} */
     const found = new Set();
-    const byId = p.pointOf.get(id);
-    if (byId !== undefined) found.add(byId);
+    const byId = p.find(id);
+    if (byId >= 0) found.add(byId);
     if (wanted.size) {
       for (let i = 0; i < p.n; i++) {
         for (let s = p.tokenStart[i]; s < p.tokenStart[i + 1]; s++) if (wanted.has(p.tokens[s])) found.add(i);
