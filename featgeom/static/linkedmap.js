@@ -1,34 +1,78 @@
 /**
  * The linked map: panels side by side, one state document, partners found in the page through the index maps of
- * mapdata.js. Traits of the host: payload; selected {panel name: [ids]}; hovered null | [name, id]; pinned [[name,
- * id], ...].
+ * mapdata.js. Traits of the host: payload, selected, hovered, pinned, searches, view; maplink.js says what they hold.
  */
 
 import { decode } from "./codec.js";
 import { debounce, el, shown } from "./kit.js";
 import { gridNeighbours } from "./grid.js";
-import { BEYOND, findPoints, linkedPoints, partnersOf, readMap, sameToken } from "./mapdata.js";
-import { createBar, createPins } from "./mapbar.js";
+import { createBar } from "./mapbar.js";
+import { createCard } from "./mapcard.js";
+import { keysOf, levelsOf, scaleOf } from "./mapcolour.js";
+import { BEYOND, MUTUAL, linkedPoints, partnersOf, readMap, shownEdges } from "./mapdata.js";
+import { createExport } from "./mapexport.js";
+import { createFind } from "./mapfind.js";
 import { grouped, spoken } from "./maplabels.js";
+import { LINKS, allowedPoints, createLegend } from "./maplegend.js";
+import { translator } from "./maplink.js";
 import { createPanel } from "./mappanel.js";
-import { COLOURS } from "./mapstyle.js";
+import { findPoints } from "./mapsearch.js";
 import { createState } from "./state.js";
+import { createTable } from "./maptable.js";
 import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
 
 /** @typedef {[number, number]} Spot panel and point */
+/** @typedef {{text: string, mode: "token" | "part" | "regex" | "label" | "id", most: boolean}} Search */
 /**
  * @typedef {Object} MapState
  * @property {number} v version of this document
- * @property {import("./view.js").Place[]} views
+ * @property {import("./view.js").Place[]} places
  * @property {Spot | null} hover
+ * @property {number} partner which partner of the focus is walked to, 0 the best
  * @property {Spot[]} pins
- * @property {number[][]} selection points, per panel
- * @property {string} query
+ * @property {Uint32Array[]} selection points, rising, per panel
+ * @property {Search[]} searches
  * @property {number} min lowest score shown
  * @property {boolean} hideSame whether pairs that are no more than a shared token are hidden
- * @property {number} colour panel whose clusters colour all panels, -1 for none
- * @property {boolean} box whether dragging selects
+ * @property {string} colour
+ * @property {string} size
+ * @property {string} outline
+ * @property {string[]} off entries of the legend that are switched off
+ * @property {boolean} boxes whether clusters have boxes
+ * @property {"move" | "box" | "lasso" | "brush"} tool
+ * @property {"new" | "add" | "remove"} combine
+ * @property {"pinned" | "found" | "selected"} table
  */
+/** @typedef {{panel: number, point: number, partners: import("./mapdata.js").Partner[], all: boolean}} Focus */
+/** @typedef {{points: Uint32Array[], error: string, at: number}} Found what a search finds, per panel */
+/**
+ * @typedef {Object} Derived what follows from the state
+ * @property {Focus | null} focus the hovered point, or else the last pinned one
+ * @property {number} partner
+ * @property {Focus[]} pinned
+ * @property {import("./mapstyle.js").Looks[]} looks one per panel
+ * @property {Uint8Array[]} shown 1 for every edge of a set that passes score and token
+ * @property {Found[]} found one per search
+ * @property {Uint8Array[]} allowed 1 for every point of a panel that passes the legend
+ */
+/**
+ * @typedef {Object} Act every way to change the state
+ * @property {(patch: Partial<MapState>) => void} set
+ * @property {(panel: number, point: number) => void} hover -1 for none
+ * @property {(step: number) => void} walk to the next partner of the focus, or back
+ * @property {() => void} go the partner walked to becomes the focus
+ * @property {(panel: number, point: number) => void} pin or unpin
+ * @property {(panel: number, points: Iterable<number>, combine: "new" | "add" | "remove") => void} select
+ * @property {(panel: number, place: import("./view.js").Place) => void} move
+ * @property {(panel: number, point: number) => void} zoomToPair -1 for whole maps
+ * @property {(search: number, step: number) => void} jump to the next result of a search, or back
+ * @property {(panel: number, point: number) => void} show hover a point and fly to it and its partners
+ * @property {(panel: number, point: number) => void} more ask Python for all partners
+ * @property {() => void} clear
+ * @property {(text: string) => void} say to a screen reader
+ */
+
+const STILL = 160;  // milliseconds after the last move until a sample gives way to the whole picture
 
 /**
  * @param {HTMLElement} stage
@@ -37,128 +81,209 @@ import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
  */
 export async function mount(stage, host) {
   const { arrays, meta } = await decode(host.get("payload"));
-  const data = readMap(arrays, meta);
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const data = readMap(arrays, meta), packed = data.sets.length;
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const hint = `lm-${Math.random().toString(36).slice(2)}`;
+  const keys = keysOf(data), firstClusters = keys.find((o) => o.key.startsWith("cluster of "))?.key ?? "";
 
-  // ---- what Python and the page tell each other: names and feature ids outside, panel and point numbers inside
-  /** @param {any} pair @returns {Spot | null} */
-  const inward = (pair) => {
-    const panel = data.panels.findIndex((p) => p.name === pair?.[0]), point = data.panels[panel]?.pointOf.get(pair[1]);
-    return point === undefined ? null : [panel, point];
-  };
-  /** @param {Spot} spot */
-  const outward = ([panel, point]) => [data.panels[panel].name, data.panels[panel].ids[point]];
-  /** @param {any} selected @returns {number[][]} */
-  const selectionIn = (selected) => data.panels.map((p) => {
-    /** @type {number[]} */
-    const ids = selected?.[p.name] ?? [];
-    return ids.flatMap((id) => p.pointOf.get(id) ?? []).sort((i, j) => i - j);
-  });
-  /** @param {number[][]} selection */
-  const selectionOut = (selection) => Object.fromEntries(selection.flatMap((points, p) =>
-    (points.length ? [[data.panels[p].name, points.map((i) => data.panels[p].ids[i])]] : [])));
-  /** @param {any} pinned @returns {Spot[]} */
-  const pinsIn = (pinned) => (pinned ?? []).map(inward).filter(Boolean);
-
-  // ---- the state and what follows from it
+  // ---- every way to change the state
+  /** @type {Act} */
   const act = {
-    /** @param {number} panel @param {number} point */
-    hover: (panel, point) => state.set({ hover: point < 0 ? null : [panel, point] }),
-    /** @param {number} panel @param {number} point */
+    set(patch) {
+      const off = state.get().off.filter((o) => LINKS.includes(o));   // categories of another colour mean nothing
+      state.set("colour" in patch ? { off, ...patch } : patch);
+    },
+    hover: (panel, point) => state.set({ hover: point < 0 ? null : [panel, point], partner: 0 }),
+    walk(step) {
+      const count = derived.focus?.partners.length ?? 0;
+      if (count) state.set({ partner: (state.get().partner + step + count) % count });
+    },
+    go() {
+      const to = derived.focus?.partners[state.get().partner];
+      if (!to) return;
+      act.hover(to.panel, to.point);
+      panels[to.panel].plot.focus({ preventScroll: true });
+    },
     pin(panel, point) {
       const { pins } = state.get(), others = pins.filter((o) => o[0] !== panel || o[1] !== point);
-      state.set({ pins: others.length < pins.length ? others : [...pins, [panel, point]] });
+      state.set({ pins: others.length < pins.length ? others : [...pins, [panel, point]], table: "pinned" });
     },
-    /** @param {number} panel @param {number[]} points @param {boolean} add */
-    select(panel, points, add) {
-      const selection = data.panels.map((_, p) => (add ? state.get().selection[p] : []));
-      selection[panel] = [...new Set([...selection[panel], ...points])].sort((i, j) => i - j);
-      state.set({ selection });
+    select(panel, points, combine) {
+      const selection = state.get().selection.map((o) => (combine === "new" ? new Uint32Array(0) : o));
+      const mask = new Uint8Array(data.panels[panel].n);
+      for (const i of selection[panel]) mask[i] = 1;
+      for (const i of points) mask[i] = combine === "remove" ? 0 : 1;
+      selection[panel] = indices(mask);
+      state.set({ selection, ...(combine === "remove" ? {} : { table: "selected" }) });
     },
-    /** @param {number} panel @param {import("./view.js").Place} place */
     move(panel, place) {
       cancelAnimationFrame(flight);
-      state.set({ views: state.get().views.map((o, p) => (p === panel ? place : o)) });
+      state.set({ places: state.get().places.map((o, p) => (p === panel ? place : o)) });
     },
-    /** @param {number} panel @param {number} point */
-    zoomToPair: (panel, point) => fly(point < 0 ? panels.map((o) => o.home()) : around(panel, point)),
-    clear: () => state.set({ hover: null, pins: [], selection: data.panels.map(() => []) }),
+    zoomToPair: (panel, point) => fly(point < 0 ? homes : around(panel, point)),
+    jump(search, step) {
+      const { points, at } = derived.found[search], total = points.reduce((sum, o) => sum + o.length, 0);
+      if (!total) return;
+      let rest = jumps[search] = at < 0 && step < 0 ? total - 1 : (at + step + total) % total;
+      derived.found[search].at = rest;
+      const panel = points.findIndex((o) => (rest < o.length ? true : ((rest -= o.length), false)));
+      act.show(panel, points[panel][rest]);
+      controls();
+    },
+    show(panel, point) {
+      act.hover(panel, point);
+      fly(around(panel, point));
+    },
+    more: (panel, point) => host.send?.({ ask: "partners", panel: data.panels[panel].name, id: data.panels[panel].ids[point] }),
+    clear: () => state.set({ hover: null, partner: 0, pins: [], selection: data.panels.map(() => new Uint32Array(0)) }),
+    say: (text) => announce(text),
   };
-  const bar = createBar(data, {
-    query: (text) => state.set({ query: text.trim() }),
-    min: (min) => state.set({ min }),
-    hideSame: (hideSame) => state.set({ hideSame }),
-    colour: (colour) => state.set({ colour }),
-    box: (box) => state.set({ box }),
-    reset: () => act.zoomToPair(0, -1),
-  });
+
+  // ---- the parts of the page
+  const find = createFind(data, act), legend = createLegend(act), card = createCard(data, act, host);
+  const table = createTable(data, act);
   const panels = data.panels.map((_, p) => createPanel(data, p, act, hint));
-  const pins = createPins(data, { unpin: act.pin, show: act.zoomToPair });
-  const firstClusters = data.panels.findIndex((p) => p.cluster && p.clusterLabels.length);
+  const homes = panels.map((o) => o.home());
+  const start = { places: homes, colour: firstClusters, size: "", outline: "" };
+  for (const name of /** @type {const} */ (["colour", "size", "outline"])) start[name] = meta.start?.[name] ?? start[name];
+  const link = translator(data, start, new Set(keys.map((o) => o.key)));
+  const hash = host.hash?.get() ?? "", linkedState = link.fromHash(hash);
   const state = createState(/** @type {MapState} */ ({
-    v: 1, views: panels.map((o) => o.home()), hover: inward(host.get("hovered")),
-    pins: pinsIn(host.get("pinned")), selection: selectionIn(host.get("selected")),
-    query: "", min: 0, hideSame: false, colour: firstClusters, box: false,
+    v: 2, partner: 0, tool: "move", combine: "new", table: "pinned", hover: link.spotIn(host.get("hovered")),
+    pins: link.pinsIn(host.get("pinned")), selection: link.selectionIn(host.get("selected")),
+    searches: link.searchesIn(host.get("searches")), ...link.viewIn(host.get("view")), ...linkedState,
   }));
+  const words = wordsOf(data);
+  const exported = createExport(data, panels, () => ({ doc: state.get(), derived, words }));
+  const address = el("input", { type: "text", readonly: true, hidden: true, class: "lm-address", "aria-label": "Link to this view" });
+  const linkButton = el("button", { type: "button", title: "a link that opens the page as it is now", onclick: () => {
+    address.hidden = !address.hidden;
+    address.value = location.href.split("#")[0] + "#" + link.toHash(state.get());
+    if (!address.hidden) address.select();
+  } }, "Link");
+  const bar = createBar(data, act, keys, { find: find.element, take: [
+    ...(host.hash ? [linkButton, address] : []),
+    exported.element,
+  ] });
 
-  /** @type {number[][]} */
-  let found = data.panels.map(() => []);
-  let shownPairs = 0;
+  // ---- what follows from the state
+  /** @type {Derived} */
+  const derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], allowed: [] };
+  let linked = data.panels.map((p) => new Uint8Array(p.n)), shownPairs = 0;
   const allPairs = data.sets.reduce((sum, set) => sum + set.a.length, 0);
-  /** @type {import("./mappanel.js").Derived} */
-  const derived = { focus: null, pinned: [], looks: [] };
-  /** @param {import("./mapdata.js").PairSet} set @param {number} e */
-  const isShown = (set, e) => {
-    const { min, hideSame } = state.get();
-    const strong = min <= 0 || set.score[e] >= min - 1e-6;   // at 0 all are shown, negative ones too
-    return strong && !(hideSame && sameToken(set, e));
+  /** @type {import("./mapcolour.js").Scale} */
+  let scale;
+  /** @type {Record<"size" | "outline", ReturnType<typeof levelsOf> | null>} */
+  const levels = { size: null, outline: null };
+  /** @type {Map<Search, {points: Uint32Array[], error: string}>} */
+  let results = new Map();
+  /** @type {number[]} */
+  let jumps = [];
+  /** @type {Map<string, import("./mapdata.js").Partner[]>} */
+  const asked = new Map();
+
+  /** @param {Spot} spot @returns {Focus} */
+  const focusOn = ([panel, point]) => {
+    const all = asked.get(`${panel}:${point}`);
+    const partners = all ? all.filter((o) => derived.shown[o.set][o.edge]) : partnersOf(data, panel, point, derived.shown);
+    return { panel, point, partners, all: Boolean(all) };
   };
-  /** @param {Spot} spot @returns {import("./mappanel.js").Focus} */
-  const focusOn = ([panel, point]) => ({ panel, point, partners: partnersOf(data, panel, point, isShown) });
-
   function deriveFocus() {
-    const { hover, pins: pinned } = state.get();
-    derived.pinned = pinned.map(focusOn);
+    const { hover, pins, partner } = state.get();
+    derived.pinned = pins.map(focusOn);
     derived.focus = hover ? focusOn(hover) : derived.pinned.at(-1) ?? null;
+    derived.partner = Math.min(partner, Math.max(0, (derived.focus?.partners.length ?? 0) - 1));
   }
-
+  function derivePairs() {
+    const { min, hideSame } = state.get();
+    derived.shown = shownEdges(data, min, hideSame);
+    linked = data.panels.map((_, p) => linkedPoints(data, p, derived.shown));
+    shownPairs = derived.shown.slice(0, packed).reduce((sum, mask) => sum + mask.reduce((s, v) => s + v, 0), 0);
+  }
+  function deriveScales() {
+    const { colour, size, outline } = state.get();
+    scale = scaleOf(data, colour, derived.shown);
+    levels.size = size ? levelsOf(data, size, derived.shown, 4) : null;
+    levels.outline = outline ? levelsOf(data, outline, derived.shown, 3) : null;
+  }
+  function deriveAllowed() {
+    const { off } = state.get(), names = scale.entries.map((o) => o.name);
+    derived.allowed = data.panels.map((_, p) => allowedPoints(off, linked[p], scale.cats?.[p] ?? null, names));
+  }
+  function deriveFound() {
+    const known = results, { searches } = state.get();
+    results = new Map();
+    derived.found = searches.map((search, s) => {
+      const got = [...known].find(([o]) => o.text === search.text && o.mode === search.mode && o.most === search.most)?.[1]
+        ?? ask(search);
+      results.set(search, got);
+      const points = got.points.map((o, p) => o.filter((i) => derived.allowed[p][i]));
+      return { points, error: got.error, at: jumps[s] ?? -1 };
+    });
+  }
+  /** @param {Search} search */
+  function ask(search) {
+    const none = data.panels.map(() => new Uint32Array(0));
+    if (!search.text.trim()) return { points: none, error: "" };
+    try {
+      return { points: findPoints(data, search), error: "" };
+    } catch (error) {
+      return { points: none, error: error instanceof Error ? error.message : String(error) };
+    }
+  }
   function deriveLooks() {
-    const { selection, query, colour } = state.get();
-    const partners = data.panels.map(() => new Set());
-    /** @param {import("./mapdata.js").PairSet} set @param {number} e */
-    const real = (set, e) => Boolean(set.flags[e] & BEYOND) && isShown(set, e);
-    selection.forEach((points, panel) => points.forEach((i) => {
-      for (const o of partnersOf(data, panel, i, real)) partners[o.panel].add(o.point);
-    }));
-    const dimmed = Boolean(query) || selection.some((o) => o.length);
+    const { selection, searches } = state.get();
+    const partners = data.panels.map((p) => new Uint8Array(p.n)), selected = data.panels.map((p) => new Uint8Array(p.n));
+    selection.forEach((points, panel) => {
+      for (const i of points) selected[panel][i] = 1;
+    });
+    data.sets.slice(0, packed).forEach((set, s) => {
+      if (!selection[set.left].length && !selection[set.right].length) return;
+      for (let e = 0; e < set.a.length; e++) {
+        if (!derived.shown[s][e] || !(set.flags[e] & BEYOND)) continue;
+        if (selected[set.left][set.a[e]]) partners[set.right][set.b[e]] = 1;
+        if (selected[set.right][set.b[e]]) partners[set.left][set.a[e]] = 1;
+      }
+    });
+    const dimmed = searches.some((o) => o.text.trim()) || selection.some((o) => o.length);
+    derived.looks = data.panels.map((p, i) => {
+      const found = new Uint8Array(p.n);
+      derived.found.forEach(({ points }, s) => points[i].forEach((point) => { found[point] = s + 1; }));
+      return {
+        linked: linked[i], codes: scale.codes[i], scale, size: levels.size?.codes[i] ?? null,
+        outline: levels.outline?.codes[i] ?? null, selected: selected[i], partners: partners[i], found,
+        allowed: derived.allowed[i], dimmed,
+      };
+    });
     stage.dataset.selected = selection.map((o) => o.length).join(",");
-    derived.looks = data.panels.map((_, p) => ({
-      linked: linkedPoints(data, p, isShown), colour: colours(data, p, colour, isShown),
-      selected: new Set(selection[p]), partners: partners[p], found: new Set(found[p]), dimmed,
-    }));
+    stage.dataset.found = derived.found.map((o) => o.points.map((part) => part.length).join(",")).join(" ");
   }
 
-  // ---- drawing: highlights at once, points with the next frame
+  // ---- drawing: highlights at once, points with the next frame; a sample while moving, all when still
   const live = el("p", { class: "lm-spoken", "aria-live": "polite" });
   const announce = debounce((/** @type {string} */ text) => { live.textContent = text; }, 150);
-  let frame = 0, flight = 0;
+  let frame = 0, flight = 0, moving = false;
   /** @type {Set<ReturnType<typeof createPanel>>} */
   const stale = new Set();
   const redraw = () => {
     frame = 0;
     for (const panel of stale) {
-      panel.drawBase();
+      panel.drawBase(moving);
       panel.drawOverlay();
     }
     stale.clear();
     for (const panel of panels) panel.drawLabels();
+    card.update(derived, (panel, point) => panels[panel].inside(point));
   };
   /** @param {ReturnType<typeof createPanel>[]} which */
   const soon = (which) => {
     which.forEach((panel) => stale.add(panel));
     frame ||= requestAnimationFrame(redraw);
   };
+  const settle = debounce(() => {
+    moving = false;
+    soon(panels.filter((o) => o.plot.dataset.sample));
+  }, STILL);
 
   function marks() {
     deriveFocus();
@@ -167,10 +292,13 @@ export async function mount(stage, host) {
       panel.drawOverlay();
     }
     soon([]);
-    const { focus } = derived;
-    stage.dataset.hovered = focus ? outward([focus.panel, focus.point]).join(":") : "";
-    stage.dataset.partners = focus ? focus.partners.map((o) => outward([o.panel, o.point]).join(":")).join(" ") : "";
-    announce(focus ? spoken(data, focus.panel, focus.point, focus.partners) : "");
+    const { focus, partner } = derived, to = focus?.partners[partner];
+    /** @param {Spot} spot */
+    const named = (spot) => link.spotOut(spot).join(":");
+    stage.dataset.hovered = focus ? named([focus.panel, focus.point]) : "";
+    stage.dataset.partners = focus ? focus.partners.map((o) => named([o.panel, o.point])).join(" ") : "";
+    stage.dataset.partner = to ? named([to.panel, to.point]) : "";
+    if (focus) announce(spoken(data, focus, partner));
   }
   function looks() {
     deriveLooks();
@@ -181,11 +309,14 @@ export async function mount(stage, host) {
     soon(panels);
   }
   function controls() {
-    const { colour } = state.get();
-    colourKey.textContent = colour < 0 ? "" : `colours: the largest clusters of ${shown(data.panels[colour].name, 30)}`
-      + (data.panels.length > 1 ? "; elsewhere a point has the colour of its best partner there" : "");
-    bar.update(state.get(), found, shownPairs, allPairs);
-    pins.update(derived.pinned);
+    const doc = state.get(), count = linked.reduce((sum, o) => sum + o.reduce((s, v) => s + v, 0), 0);
+    const all = data.panels.reduce((sum, p) => sum + p.n, 0);
+    bar.update(doc, shownPairs, allPairs);
+    find.update(doc, derived);
+    legend.update(doc, scale, [count, all - count],
+      { size: levels.size?.names ?? [], outline: levels.outline?.names ?? [] });
+    table.update(doc, derived);
+    if (!address.hidden) address.hidden = true;
   }
 
   // ---- moving to a pair
@@ -203,92 +334,120 @@ export async function mount(stage, host) {
   /** @param {import("./view.js").Place[]} target */
   function fly(target) {
     cancelAnimationFrame(flight);
-    const from = state.get().views, begin = performance.now(), time = still.matches ? 0 : 280;
+    const from = state.get().places, begin = performance.now(), time = calm.matches ? 0 : 280;
     /** @param {number} now */
     const step = (now) => {
       const t = time ? Math.min(1, Math.max(0, (now - begin) / time)) : 1, ease = 1 - (1 - t) ** 3;
-      state.set({ views: target.map((to, p) => {
+      state.set({ places: target.map((to, p) => {
         const { width, height, k0 } = panels[p].size();
         if (t === 1 || !width) return to;
-        const [start, end] = [from[p], to].map((o) => viewAt(o, width, height, k0));
-        return placeOf(between(start, end, ease), width, height, k0);
-      }) }, "flight");
+        const [first, last] = [from[p], to].map((o) => viewAt(o, width, height, k0));
+        return placeOf(between(first, last, ease), width, height, k0);
+      }) });
       if (t < 1) flight = requestAnimationFrame(step);
     };
     step(begin + (time ? 0 : 1));
   }
 
   // ---- the page
-  /** @type {string[]} */
-  const notes = [...(meta.notes ?? [])].map((text) => shown(text, 400));
-  for (const { left, right, kept, total, limit } of meta.pairs) {
-    if (kept === total) continue;
-    notes.push(`${shown(data.panels[left].name, 30)} and ${shown(data.panels[right].name, 30)}: ${grouped(kept)} of `
-      + `${grouped(total)} pairs are in this page, the best partner of every feature and then the strongest whose ends `
-      + `have fewer than ${limit}.`);
-  }
-  const colourKey = el("li", {});
-  const legend = el("ul", { class: "lm-legend" },
-    ...[["full", "has a partner beyond chance"], ["hollow", "has none"], ["mark", "this feature and its partners"],
-      ["dash", "dashed: no more than the same token"]].map(([key, text]) =>
-      el("li", {}, el("i", { class: `lm-key lm-${key}` }), text)), colourKey);
-  const words = el("p", { class: "lm-words fg-text" }, [
-    "Near points of one map are alike. Distances, directions and places mean nothing between maps: only the links do.",
-    "A feature is tested on its best partner, so other partners have no q.", ...notes].join(" "));
-  const help = el("p", { class: "lm-help", id: hint },
-    "Point at a feature, click to pin it, double-click to zoom to it and its partners; the wheel zooms, a drag moves, ",
-    "Shift and a drag select. Keys: arrows go to the next feature, Enter pins, z zooms to the pair, + and − zoom, ",
-    "0 shows all, Escape clears.");
-  const grid = el("div", { class: "lm-panels" }, ...panels.map((o) => o.element));
   stage.classList.add("lm");
-  stage.append(bar.element, grid, legend, pins.element, words, help, live);
+  stage.append(bar.element,
+    el("div", { class: "lm-main" }, el("div", { class: "lm-panels" }, ...panels.map((o) => o.element)), card.element),
+    legend.element, table.element, el("p", { class: "lm-words fg-text" }, words.join(" ")), helpText(hint), live);
 
   // ---- one listener for all changes
   const sendHover = debounce((/** @type {any} */ value) => host.set("hovered", value), 120);
+  const sendView = debounce(() => host.set("view", link.viewOut(state.get())), 200);
+  const sendHash = debounce(() => host.hash?.set(link.toHash(state.get())), 200);
   const offState = state.on((doc, changed, origin) => {
-    /** @param {(keyof MapState)[]} keys */
-    const any = (...keys) => keys.some((key) => changed.has(key));
-    if (any("query")) found = findPoints(data, doc.query);
-    if (any("min", "hideSame")) shownPairs = countShown();
-    if (any("views")) {
-      const moved = panels.filter((o, p) => o.place() !== doc.views[p]);
-      panels.forEach((o, p) => o.setPlace(doc.views[p]));
+    /** @param {(keyof MapState)[]} names */
+    const any = (...names) => names.some((name) => changed.has(name));
+    const pairs = any("min", "hideSame"), scales = pairs || any("colour", "size", "outline");
+    const filter = scales || any("off"), look = filter || any("searches", "selection");
+    if (pairs) derivePairs();
+    if (scales) deriveScales();
+    if (filter) deriveAllowed();
+    if (any("searches")) jumps = [];
+    if (filter || any("searches")) deriveFound();
+    if (any("places")) {
+      const moved = panels.filter((o, p) => o.place() !== doc.places[p]);
+      panels.forEach((o, p) => o.setPlace(doc.places[p]));
+      moving = true;
+      settle();
       soon(moved);
     }
-    if (any("box")) panels.forEach((o) => o.setBoxMode(doc.box));
-    if (any("query", "min", "hideSame", "selection", "colour")) looks();
-    if (any("hover", "pins", "min", "hideSame")) marks();
-    if (any("query", "min", "hideSame", "selection", "colour", "pins", "box")) controls();
-    if (any("query")) announce(doc.query ? `Found ${found.reduce((sum, o) => sum + o.length, 0)}.` : "");
-    if (any("selection")) {
-      const sizes = data.panels.map((p, i) => `${doc.selection[i].length} in ${shown(p.name, 30)}`).join(", ");
-      announce(doc.selection.some((o) => o.length) ? `Selected ${sizes}.` : "Nothing selected.");
-    }
+    if (any("tool", "combine")) panels.forEach((o) => o.setTool(doc.tool, doc.combine));
+    if (any("boxes")) panels.forEach((o) => o.setBoxes(doc.boxes));
+    if (look) looks();
+    if (any("hover", "partner", "pins") || filter) marks();
+    if (look || any("pins", "boxes", "tool", "combine", "table")) controls();
+    if (any("selection")) announce(doc.selection.some((o) => o.length)
+      ? `Selected ${data.panels.map((p, i) => `${grouped(doc.selection[i].length)} in ${shown(p.name, 30)}`).join(", ")}.`
+      : "Nothing selected.");
+    if (!any("hover", "partner") || changed.size > 2) sendHash();
     if (origin === "python") return;
-    if (any("hover")) sendHover(doc.hover ? outward(doc.hover) : null);
-    if (any("pins")) host.set("pinned", doc.pins.map(outward));
-    if (any("selection")) host.set("selected", selectionOut(doc.selection));
+    if (any("hover")) sendHover(doc.hover ? link.spotOut(doc.hover) : null);
+    if (any("pins")) host.set("pinned", doc.pins.map(link.spotOut));
+    if (any("selection")) host.set("selected", link.selectionOut(doc.selection));
+    if (any("searches")) host.set("searches", doc.searches);
+    if (filter || any("places", "boxes")) sendView();
   });
-  const countShown = () => data.sets.reduce((sum, set) => {
-    for (let e = 0; e < set.score.length; e++) if (isShown(set, e)) sum++;
-    return sum;
-  }, 0);
 
+  /** @param {string} trait @param {(value: any) => Partial<MapState>} read */
+  const hear = (trait, read) => host.on(trait, (value) => state.set(read(value), "python"));
   const offHost = [
-    host.on("selected", (value) => state.set({ selection: selectionIn(value) }, "python")),
-    host.on("pinned", (value) => state.set({ pins: pinsIn(value) }, "python")),
-    host.on("hovered", (value) => {
-      sendHover.cancel();   // what was about to be told is older than this
-      state.set({ hover: inward(value) }, "python");
+    hear("selected", (value) => ({ selection: link.selectionIn(value) })),
+    hear("pinned", (value) => ({ pins: link.pinsIn(value) })),
+    hear("searches", (value) => ({ searches: link.searchesIn(value) })),
+    host.on("view", (value) => {
+      sendView.cancel();   // what was about to be told is older than this
+      state.set(link.viewIn(value), "python");
     }),
+    host.on("hovered", (value) => {
+      sendHover.cancel();
+      state.set({ hover: link.spotIn(value), partner: 0 }, "python");
+    }),
+    host.hear?.((message) => takePartners(message?.partners)) ?? (() => {}),
   ];
+  /** All partners of a feature, as Python answered: a set of edges of their own. @param {any} answer */
+  function takePartners(answer) {
+    const spot = link.spotIn([answer?.panel, answer?.id]);
+    if (!spot || !Array.isArray(answer.of)) return;
+    /** @type {import("./mapdata.js").Partner[]} */
+    const partners = [];
+    for (const { set: s, other, score, null: chance, q, within, flags } of answer.of) {
+      const from = s < packed ? data.sets[s] : null, forth = from?.left === spot[0];
+      const panel = from ? (forth ? from.right : from.left) : -1, point = data.panels[panel]?.find(other) ?? -1;
+      if (!from || point < 0) continue;
+      const number = (/** @type {any} */ v) => Float32Array.of(typeof v === "number" ? v : NaN);
+      const ends = [Uint32Array.of(spot[1]), Uint32Array.of(point)], [a, b] = forth ? ends : [ends[1], ends[0]];
+      partners.push({ panel, point, set: data.sets.length, edge: 0 });
+      data.sets.push({ ...from, a, b, score: number(score), chance: number(chance), q: number(q), within: number(within),
+        flags: Uint8Array.of(flags & (MUTUAL * 8 - 1)) });
+    }
+    asked.set(spot.join(":"), partners);
+    derivePairs();
+    marks();
+    controls();
+  }
 
-  shownPairs = countShown();
-  panels.forEach((o) => o.retheme());
+  const first = state.get();
+  panels.forEach((o, p) => {
+    o.retheme();
+    o.setPlace(first.places[p]);
+    o.setTool(first.tool, first.combine);
+    o.setBoxes(first.boxes);
+  });
+  derivePairs();
+  deriveScales();
+  deriveAllowed();
+  deriveFound();
   deriveFocus();
   looks();
   marks();
   controls();
+  if (hash && !linkedState) announce("The state in this link cannot be read; the map is as it was saved.");
+
   const resize = () => {
     let any = false;
     for (const panel of panels) any = panel.measure() || any;
@@ -319,39 +478,44 @@ export async function mount(stage, host) {
     theme.disconnect();
     cancelAnimationFrame(frame);
     cancelAnimationFrame(flight);
-    for (const wait of [announce, sendHover]) wait.cancel();
-    bar.dispose();
+    for (const wait of [announce, sendHover, sendView, sendHash, settle]) wait.cancel();
+    find.dispose();
     panels.forEach((o) => o.dispose());
   };
 }
 
 /**
- * The colour of every point: that of its own cluster in the panel that gives the colours, elsewhere that of its best
- * partner there, so that equal colours mean linked features. The eight largest clusters have colours of their own.
- * @param {import("./mapdata.js").MapData} data
- * @param {number} panel
- * @param {number} source
- * @param {(set: import("./mapdata.js").PairSet, edge: number) => boolean} isShown
- * @returns {Uint8Array}
+ * The places of the ones in a mask.
+ * @param {Uint8Array} mask
  */
-export function colours(data, panel, source, isShown) {
-  const out = new Uint8Array(data.panels[panel].n), giver = data.panels[source];
-  if (!giver?.cluster) return out;
-  const sizes = giver.clusterLabels.map(() => 0);
-  for (const c of giver.cluster) if (c >= 0) sizes[c]++;
-  const largest = sizes.map((size, c) => ({ size, c })).sort((a, b) => b.size - a.size || a.c - b.c);
-  const rank = new Map(largest.slice(0, COLOURS - 1).map((o, r) => [o.c, r + 1]));
-  const own = Uint8Array.from(giver.cluster, (c) => rank.get(c) ?? 0);
-  if (panel === source) return own;
-  for (const link of data.panels[panel].links.filter((o) => o.other === source)) {
-    const set = data.sets[link.set];
-    for (let i = 0; i < out.length; i++) {
-      for (let s = link.indptr[i]; s < link.indptr[i + 1]; s++) {
-        if (!(set.flags[link.edges[s]] & BEYOND) || !isShown(set, link.edges[s])) continue;
-        out[i] = own[link.points[s]];
-        break;
-      }
-    }
-  }
+function indices(mask) {
+  const out = new Uint32Array(mask.reduce((sum, v) => sum + v, 0));
+  for (let i = 0, at = 0; i < mask.length; i++) if (mask[i]) out[at++] = i;
   return out;
+}
+
+/**
+ * What a reader must know about the whole.
+ * @param {import("./mapdata.js").MapData} data
+ */
+function wordsOf({ panels, meta }) {
+  /** @type {string[]} */
+  const notes = (meta.notes ?? []).map((/** @type {string} */ text) => shown(text, 400));
+  for (const { left, right, kept, total, limit } of meta.pairs) {
+    if (kept === total) continue;
+    notes.push(`${shown(panels[left].name, 30)} and ${shown(panels[right].name, 30)}: ${grouped(kept)} of `
+      + `${grouped(total)} pairs are in this page, the best partner of every feature and then the strongest whose ends `
+      + `have fewer than ${limit}; the rest needs a running kernel.`);
+  }
+  return ["Near points of one map are alike. Distances, directions and places mean nothing between maps: only the links do.",
+    "A feature is tested on its best partner, so other partners have no q.", ...notes];
+}
+
+/** @param {string} id */
+function helpText(id) {
+  return el("details", { class: "lm-help" }, el("summary", {}, "Keys and gestures"), el("p", { id },
+    "Point at a feature to see its partners; click pins it; double-click zooms to it and its partners. The wheel zooms, ",
+    "a drag moves, Shift and a drag select: Ctrl adds, Alt removes. Touch: tap to point, press long to pin, two fingers ",
+    "zoom. Keys in a map: arrows walk the partners, g goes to the partner, Shift and arrows go to the next feature, ",
+    "Enter pins, s selects, z zooms to the pair, + and − zoom, 0 shows the whole maps, Escape clears."));
 }

@@ -1,0 +1,112 @@
+/**
+ * The legend is the filter: a click on an entry leaves it alone on the map, with Shift it switches that one off or on.
+ * Groups are independent: whether a point has a partner, and what colours it.
+ */
+
+import { el, shown } from "./kit.js";
+import { grouped, short } from "./maplabels.js";
+
+export const LINKS = ["link:linked", "link:alone"];
+
+/**
+ * The entries that are off after a click on one of a group.
+ * @param {string[]} off
+ * @param {string[]} group all entries of the group
+ * @param {string} entry
+ * @param {boolean} toggle switch this one alone; else leave it alone on the map, and a second time bring all back
+ * @returns {string[]}
+ */
+export function switched(off, group, entry, toggle) {
+  const rest = off.filter((o) => !group.includes(o)), mine = off.filter((o) => group.includes(o));
+  if (toggle) return mine.includes(entry) ? off.filter((o) => o !== entry) : [...off, entry];
+  const others = group.filter((o) => o !== entry);
+  const alone = !mine.includes(entry) && others.every((o) => mine.includes(o));
+  return alone ? rest : [...rest, ...others];
+}
+
+/**
+ * Points that pass the legend: 1 where nothing that is off applies to them.
+ * @param {string[]} off
+ * @param {Uint8Array} linked
+ * @param {Int16Array | null} cats category of each point, an index into names
+ * @param {string[]} names
+ * @returns {Uint8Array}
+ */
+export function allowedPoints(off, linked, cats, names) {
+  const out = new Uint8Array(linked.length), link = LINKS.map((o) => !off.includes(o));
+  const category = Uint8Array.from(names, (name) => Number(!off.includes(`cat:${name}`)));
+  for (let i = 0; i < out.length; i++)
+    out[i] = Number(link[linked[i] ? 0 : 1] && (!cats || cats[i] < 0 || category[cats[i]]));
+  return out;
+}
+
+/**
+ * @param {import("./linkedmap.js").Act} act
+ */
+export function createLegend(act) {
+  const element = el("div", { class: "lm-legend", role: "group", "aria-label": "Legend: a click isolates, Shift toggles" });
+  /**
+   * @param {string} key class of the swatch
+   * @param {string | null} colour
+   * @param {string} text
+   */
+  const entry = (key, colour, text) => [
+    el("i", { class: `lm-key lm-${key}`, style: colour ? `--lm-key: ${colour}` : null, "aria-hidden": "true" }),
+    el("span", { class: "fg-text", dir: "auto" }, text),
+  ];
+  /** @param {string} title @param {Node[]} entries */
+  const group = (title, entries) => el("div", { class: "lm-group" }, el("b", { class: "fg-text" }, title), ...entries);
+
+  return {
+    element,
+    /**
+     * @param {import("./linkedmap.js").MapState} doc
+     * @param {import("./mapcolour.js").Scale} scale
+     * @param {[number, number]} counts points with and without a partner beyond chance
+     * @param {{size: string[], outline: string[]}} levels what the levels of size and outline mean
+     */
+    update(doc, scale, counts, levels) {
+      const focused = element.contains(document.activeElement) ? document.activeElement?.getAttribute("data-entry") : null;
+      /** @param {string[]} all @param {string} id @param {Node[]} parts */
+      const button = (all, id, parts) => el("button", {
+        type: "button", "data-entry": id, "aria-pressed": String(!doc.off.includes(id)),
+        title: "click: only this, again: all; Shift and click: off or on",
+        onclick: (/** @type {MouseEvent} */ e) => act.set({ off: switched(doc.off, all, id, e.shiftKey) }),
+      }, ...parts);
+      const links = [["full", "has a partner beyond chance"], ["hollow", "has none"]].map(([key, text], i) =>
+        button(LINKS, LINKS[i], entry(key, null, `${text} · ${grouped(counts[i])}`)));
+      const marks = [["mark", "this feature and its partners"], ["dash", "dashed: no more than the same token"]]
+        .map(([key, text]) => el("span", { class: "lm-entry" }, ...entry(key, null, text)));
+      const groups = [group("partners", [...links, ...marks])];
+      if (scale.kind === "category") {
+        const all = scale.entries.map((o) => `cat:${o.name}`);
+        groups.push(group(scale.title, scale.entries.map((o, i) =>
+          button(all, all[i], entry("full", `var(--lm-c${o.code})`, `${shown(o.name, 40)} · ${grouped(o.count)}`)))));
+      } else if (scale.kind === "number") {
+        groups.push(group(scale.title, [el("span", { class: "lm-entry" }, scaleText(scale.low, scale.log),
+          el("i", { class: "lm-ramp", "aria-hidden": "true" }), scaleText(scale.high, scale.log),
+          ...entry("full", "var(--lm-c0)", "no value"))]));
+      }
+      for (const [name, title, texts] of /** @type {const} */ ([["size", doc.size, levels.size], ["outline", doc.outline, levels.outline]]))
+        if (title) groups.push(group(`${name}: ${shown(title, 40)}`, texts.map((text, i) =>
+          el("span", { class: "lm-entry" }, ...entry(`${name}${i}`, null, shown(text, 40))))));
+      element.replaceChildren(...groups);
+      if (focused) {
+        const again = [...element.querySelectorAll("button")].find((o) => o.dataset.entry === focused);
+        again?.focus({ preventScroll: true });
+      }
+    },
+  };
+}
+
+/**
+ * An end of a scale as it is read: logarithms as what they are of.
+ * @param {number} v
+ * @param {boolean} log
+ */
+function scaleText(v, log) {
+  const value = log ? 10 ** v : v;
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  return size > 0 && size < 0.005 ? value.toExponential(0) : size < 10 ? short(value) : grouped(Math.round(value));
+}

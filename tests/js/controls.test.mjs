@@ -1,0 +1,116 @@
+// What surrounds the panels, without a browser: the state document, links that restore it, the legend as a filter, histograms.
+import test from "node:test";
+import assert from "node:assert/strict";
+import { createState, sameValue } from "../../featgeom/static/state.js";
+import { MAX_QUERY, MAX_SEARCHES, translator } from "../../featgeom/static/maplink.js";
+import { LINKS, allowedPoints, switched } from "../../featgeom/static/maplegend.js";
+import { histogram, median } from "../../featgeom/static/mapbar.js";
+
+const panel = (name, ids) => ({ name, ids: Int32Array.from(ids), n: ids.length, find: (id) => ids.indexOf(id) });
+const data = { panels: [panel("A", [3, 7, 12]), panel("__proto__", [0, 5])] };
+const start = { places: [{ x: 100, y: 200, zoom: 1 }, { x: 100, y: 100, zoom: 1 }], colour: "cluster of A", size: "", outline: "" };
+const link = translator(data, start, new Set(["cluster of A", "density", "age"]));
+const doc = (patch = {}) => ({
+  ...link.viewIn({}), v: 2, hover: null, partner: 0, pins: [], selection: [new Uint32Array(0), new Uint32Array(0)], searches: [],
+  tool: "move", combine: "new", table: "pinned", ...patch,
+});
+
+test("state tells once which keys changed and refuses unknown ones", () => {
+  const state = createState({ a: 1, b: Uint32Array.of(1, 2) }), heard = [];
+  const off = state.on((now, changed, origin) => heard.push([now.a, [...changed], origin]));
+  state.set({ a: 2, b: Uint32Array.of(1, 2) });
+  state.set({ a: 2 });
+  state.set({ b: Uint32Array.of(1, 3) }, "python");
+  off();
+  state.set({ a: 9 });
+  assert.deepEqual(heard, [[2, ["a"], "user"], [2, ["b"], "python"]]);
+  assert.throws(() => state.set({ c: 1 }), /no c/);
+});
+
+test("values are equal as values", () => {
+  for (const [a, b] of [[NaN, NaN], [[1, [2]], [1, [2]]], [{ a: 1 }, { a: 1 }], [Uint32Array.of(), Uint32Array.of()]]) assert.ok(sameValue(a, b));
+  for (const [a, b] of [[[1], { 0: 1 }], [{ a: 1 }, { b: 1 }], [Uint32Array.of(1), Uint32Array.of(2)], [Uint32Array.of(1), [1]], [null, {}]])
+    assert.ok(!sameValue(a, b));
+});
+
+test("an empty view means the start, and only what differs is told", () => {
+  assert.deepEqual(link.viewOut(doc()), {});
+  const moved = doc({ places: [{ x: 65535, y: 0, zoom: 2.5 }, start.places[1]], min: 0.3, colour: "density", off: ["link:alone"], boxes: true, hideSame: true });
+  const view = link.viewOut(moved);
+  assert.deepEqual(view, { places: { A: [1, 0, 2.5] }, min: 0.3, hide_same: true, boxes: true, colour: "density", off: ["link:alone"] });
+  assert.deepEqual(link.viewIn(view), { places: [{ x: 65535, y: 0, zoom: 2.5 }, start.places[1]], min: 0.3, hideSame: true, boxes: true,
+    colour: "density", size: "", outline: "", off: ["link:alone"] });
+});
+
+test("one colour is told although it is empty", () => {
+  assert.deepEqual(link.viewOut(doc({ colour: "" })), { colour: "" });
+  assert.equal(link.viewIn({ colour: "" }).colour, "");
+});
+
+test("a link brings everything back", () => {
+  const full = doc({ pins: [[0, 1], [1, 0]], selection: [Uint32Array.of(0, 2), new Uint32Array(0)], min: 0.25,
+    searches: [{ text: "a b%#\u202e</script>", mode: "regex", most: true }] });
+  const back = link.fromHash(link.toHash(full));
+  assert.deepEqual(back, { places: full.places, min: 0.25, hideSame: false, boxes: false, colour: "cluster of A", size: "", outline: "", off: [],
+    searches: full.searches, pins: full.pins, selection: full.selection });
+  assert.ok(!/[<>"'\s]/.test(link.toHash(full)));
+  assert.equal(link.toHash(doc()), "");
+});
+
+test("hostile links leave the map as it is", () => {
+  for (const bad of ["", "%", "{", "null", "1", "%7B", "a".repeat(10000)]) assert.equal(link.fromHash(bad), null);
+  const evil = { view: { places: { A: [1e308, NaN, "1"], B: 3 }, min: "1", colour: "constructor", size: {}, off: [1, "cat:x"], boxes: 1, hide_same: "yes" },
+    searches: [{ text: 1 }, { text: "x", mode: "code" }, ...Array.from({ length: 20 }, () => ({ text: "y".repeat(1e5), mode: "part", most: 1 }))],
+    pinned: [["A", 4], ["nobody", 3], null, 5, ["A", "3"], ["A", 3]], selected: { A: [3, 99, {}, null], nobody: [1] } };
+  const back = link.fromHash(encodeURIComponent(JSON.stringify(evil)));
+  assert.deepEqual(back.places, start.places);
+  assert.deepEqual([back.min, back.colour, back.size, back.boxes, back.hideSame], [0, "cluster of A", "", false, false]);
+  assert.deepEqual(back.off, ["cat:x"]);
+  assert.equal(back.searches.length, MAX_SEARCHES - 2);
+  assert.ok(back.searches.every((o) => o.text.length === MAX_QUERY && o.most === false));
+  assert.deepEqual(back.pins, [[0, 0]]);
+  assert.deepEqual(back.selection, [Uint32Array.of(0), new Uint32Array(0)]);
+});
+
+test("a selection comes in rising order, however it was told", () => {
+  assert.deepEqual(link.selectionIn({ A: [12, 3] })[0], Uint32Array.of(0, 2));
+  assert.deepEqual(link.selectionOut([Uint32Array.of(0, 2), new Uint32Array(0)]), { A: [3, 12] });
+});
+
+test("a click isolates, a second one brings all back, Shift switches one", () => {
+  const all = ["cat:a", "cat:b", "cat:c"];
+  const only = switched(["link:alone"], all, "cat:b", false);
+  assert.deepEqual(only, ["link:alone", "cat:a", "cat:c"]);
+  assert.deepEqual(switched(only, all, "cat:b", false), ["link:alone"]);
+  assert.deepEqual(switched(only, all, "cat:a", false), ["link:alone", "cat:b", "cat:c"]);
+  assert.deepEqual(switched(only, all, "cat:a", true), ["link:alone", "cat:c"]);
+  assert.deepEqual(switched([], all, "cat:a", true), ["cat:a"]);
+  assert.deepEqual(switched([], LINKS, "link:alone", false), ["link:linked"]);
+});
+
+test("what the legend switches off is not allowed; points of no category stay", () => {
+  const linked = Uint8Array.of(1, 0, 1, 0), cats = Int16Array.of(0, 1, -1, 0), names = ["x", "y"];
+  const allowed = (off) => [...allowedPoints(off, linked, cats, names)];
+  assert.deepEqual(allowed([]), [1, 1, 1, 1]);
+  assert.deepEqual(allowed(["link:linked"]), [0, 1, 0, 1]);
+  assert.deepEqual(allowed(["cat:x"]), [0, 1, 1, 0]);
+  assert.deepEqual(allowed(["cat:x", "link:alone"]), [0, 0, 1, 0]);
+  assert.deepEqual([...allowedPoints(["cat:x"], linked, null, [])], [1, 1, 1, 1]);
+});
+
+test("histograms count every finite value once, over all parts", () => {
+  const h = histogram([[0, 0.019, 0.02, 0.999], [1, 2, -3, NaN, Infinity]], 50);
+  assert.equal(h.reduce((a, b) => a + b), 7);
+  assert.deepEqual([h[0], h[1], h[49]], [3, 1, 3]);
+});
+
+test("the median of hundredths is exact", () => {
+  let s = 7;
+  const rand = (n) => (s = (s * 48271) % 2147483647) % n;
+  for (const n of [1, 2, 5, 8, 101]) {
+    const values = Array.from({ length: n }, () => (rand(201) - 100) / 100), sorted = [...values].sort((a, b) => a - b);
+    const want = (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2;
+    assert.ok(Math.abs(median([Float32Array.from(values.slice(0, 3)), [NaN, ...values.slice(3)]]) - want) < 1e-9);
+  }
+  assert.ok(Number.isNaN(median([])) && Number.isNaN(median([[NaN]])));
+});
