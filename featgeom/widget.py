@@ -6,8 +6,10 @@
 __all__ = ['pack', 'unpack', 'bundle', 'display_mode', 'svg_text', 'Widget']
 
 # %% ../nbs/02_widget.ipynb #489894f7
+from functools import lru_cache
 from html import escape
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 import base64, gzip, hashlib, json, math, os, re, sys, warnings, zlib
 
@@ -95,7 +97,6 @@ def unpack(
 _STATIC = Path(str(files('featgeom')))/'static'
 _IMPORT = re.compile(r'^import\s*\{([^}]*)\}\s*from\s*"\./([\w-]+\.js)";', re.M)
 _EXPORT = re.compile(r'^export (?=(?:async function|function|const|let|class)\s+(\w+))', re.M)
-_BLOCK = re.compile(r'^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n', re.M | re.S)   # doc comments stay in the files
 
 def _find(name, beside=None):
     "The path of a browser file: beside the file that asks, or in featgeom/static; an absolute path stands for itself."
@@ -104,10 +105,49 @@ def _find(name, beside=None):
     valid = sorted(o.name for o in _STATIC.glob('*'))
     raise FeatgeomError(f'No browser file {name}', 'A path, or a file in featgeom/static', nearest(name, valid))
 
+# %% ../nbs/02_widget.ipynb #7e9c70f9
+_SPACE = re.compile(r'(?:\s+|//[^\n]*|/\*.*?\*/)*', re.S)
+_TOKEN = re.compile(r'''[\w$#]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\+\+|--|=>|.''', re.S)
+_OPERAND = re.compile(r'/(?:\\.|\[(?:\\.|[^]\\\n])*]|[^/\\[\n])+/\w*|' + _TOKEN.pattern, re.S)   # or a regular expression
+_TEMPLATE = re.compile(r'(?:\\.|\$(?!\{)|[^\\`$])*(?:`|\$\{)', re.S)
+_OPERATORS = set('=> await case delete do else in instanceof new of return throw typeof void yield'.split())
+
+def _gap(space, before, after):
+    "What must stay of the space between two characters; a line break may end a statement."
+    if not space: return ''
+    if '\n' in space and before not in '{([,;:?&|=<>!*%^~' and after not in ')]},;:.?&|=<>*%^': return '\n'
+    words = all(o.isalnum() or o in '_$#' for o in before + after)
+    return ' ' if words or before + after in ('++', '--', '//', '<!') or (before.isdigit() and after == '.') else ''
+
+# %% ../nbs/02_widget.ipynb #5288328c
+@lru_cache(512)
+def _compact(code):
+    "JavaScript without comments and needless spaces. No statement may begin with a regular expression."
+    out, braces, heads, at, last, head = [], [], [], 0, ';', False
+    def take(pattern):
+        nonlocal at
+        found = pattern.match(code, at)
+        if not found: raise FeatgeomError('JavaScript with a template that does not end', 'A closing `', 'Close it')
+        at = found.end()
+        return found[0]
+    while True:
+        space = take(_SPACE)
+        if at == len(code): return ''.join(out)
+        value = (re.search(r'[\w$)\]}"\'`/]$', last) and last != '/' and last not in _OPERATORS) or last in ('++', '--')
+        token = take(_TOKEN if value and not head else _OPERAND)
+        if token == '(': heads.append(last in ('if', 'while', 'for'))
+        head = token == ')' and heads != [] and heads.pop()
+        if token == '{': braces.append(token)
+        if token == '`' or (token == '}' and braces and braces.pop() == '${'):
+            token += take(_TEMPLATE)
+            if token.endswith('${'): braces.append('${')
+        out += _gap(space, last[-1], token[0]), token
+        last = token
+
 # %% ../nbs/02_widget.ipynb #57d4eeb8
 def _unwrap(path, imported):
     "The code of one file as the body of a function, and what it exports; `imported` gives the name of another file."
-    code = _BLOCK.sub('', path.read_text(encoding='utf-8'))
+    code = path.read_text(encoding='utf-8')
     take = lambda o: f'const {{{o[1].replace(" as ", ": ")}}} = {imported(_find(o[2], path.parent))};'
     code = _IMPORT.sub(take, code)
     exported = _EXPORT.findall(code)
@@ -116,40 +156,46 @@ def _unwrap(path, imported):
     if odd := several or re.search(r'^(import|export)\b.*', code, re.M):
         raise FeatgeomError(f'{path.name} has the line {odd[0]!r}',
                             'import {a} from "./b.js"; export before a function, const, let or class', 'Write it so')
-    return code.strip(), exported
+    return _compact(code), exported
 
 # %% ../nbs/02_widget.ipynb #1a9c4eab
+def _modules(main):
+    "What a renderer is made of: path -> (name of its exports, what it exports, code), first what others need."
+    done, number = {}, count()
+    def add(path):
+        if path in done and not done[path]:
+            raise FeatgeomError(f'{path.name} imports itself', 'No circles', 'Move what both need to a third file')
+        if path not in done:
+            done[path] = None
+            code, exported = _unwrap(path, add)
+            del done[path]   # now behind what it needs
+            done[path] = f'$_{re.sub(r"[^a-zA-Z0-9]", "_", path.stem)}_{next(number)}', exported, code
+        return done[path][0]
+    for path in (main, _STATIC/'host.js'): add(path)
+    return done
+
 def bundle(
     module,             # a renderer: the name of a file in featgeom/static, or a path
     start: str='live',  # the function of host.js that starts it: 'live' for anywidget, 'page' for a saved page
 ) -> str:               # one ES module that imports nothing
     "One JavaScript text from a renderer and all that it imports. Raises `FeatgeomError` for unknown files and forms."
-    done, parts = {}, []   # path -> (name of its exports, what it exports)
-    def add(path):
-        if path not in done:
-            done[path] = None
-            code, exported = _unwrap(path, lambda other: add(other)[0])
-            name = f'$_{re.sub(r"[^a-zA-Z0-9]", "_", path.stem)}_{len(parts)}'
-            parts.append(f'const {name} = (() => {{\n{code}\nreturn {{ {", ".join(exported)} }};\n}})();')
-            done[path] = name, exported
-        if done[path] is None:
-            raise FeatgeomError(f'{path.name} imports itself', 'No circles', 'Move what both need to a third file')
-        return done[path]
     main = _find(module)
-    renderer, exported = add(main)
+    parts = _modules(main)
+    renderer, exported, _ = parts[main]
     if 'mount' not in exported:
         raise FeatgeomError(f'{main.name} exports no mount', 'export function mount(el, host)', 'Add it')
-    parts.append(f'{"export default " * (start == "live")}{add(_STATIC/"host.js")[0]}.{start}({renderer}.mount);\n')
-    code = '\n'.join(parts)
+    code = ''.join(f'const {name}=(()=>{{{text}\nreturn{{{",".join(exported)}}};}})();\n'
+                   for name, exported, text in parts.values())
+    code += f'{"export default " * (start == "live")}{parts[_STATIC/"host.js"][0]}.{start}({renderer}.mount);\n'
     if found := re.search(r'</script|<!--', code, re.I):
         raise FeatgeomError(f'The code of {main.name} contains {found[0]}', 'Text that fits a page', 'Split the string')
     return code
 
 # %% ../nbs/02_widget.ipynb #f4b0a4da
 def _styles(module):
-    "The shared style sheet and the renderer's own."
-    own = _find(module).with_suffix('.css')
-    return ''.join(o.read_text(encoding='utf-8') for o in [_STATIC/'kit.css', own] if o.is_file())
+    "The shared style sheet, then those beside the files of the bundle, in its order."
+    paths = dict.fromkeys([_STATIC/'kit.css', *(o.with_suffix('.css') for o in _modules(_find(module)))])
+    return ''.join(o.read_text(encoding='utf-8') for o in paths if o.is_file())
 
 # %% ../nbs/02_widget.ipynb #238791c0
 def _json(obj):

@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from featgeom.core import FeatgeomError
-from featgeom.widget import Widget, bundle, display_mode, pack, svg_text, unpack
+from featgeom.widget import Widget, _compact, bundle, display_mode, pack, svg_text, unpack
+from test_js import node, run  # noqa: F401 (a fixture)
 
 JS = Path(__file__).parent/'js'
 STATIC = Path(__file__).parents[1]/'featgeom'/'static'
@@ -132,7 +133,7 @@ def test_bundle_keeps_private_names_apart_and_takes_each_file_once(module):
     path = module('import { f as g } from "./a.js";\nimport { f } from "./b.js";\nconst hidden = 3;\nexport function mount() { return g() + f() + hidden; }\n',
                   a='import {\n  f as b,\n} from "./b.js";\nconst hidden = 1;\nexport const f = () => hidden + b();\n', b='const hidden = 10;\nexport function f() { return hidden; }\n')
     code = bundle(path)
-    assert code.count('hidden = 10') == 1 and not re.search(r'^import', code, re.M)
+    assert code.count('hidden=10') == 1 and not re.search(r'^import', code, re.M)
     assert code.rstrip().endswith('.mount);') and code.count('export') == 1
 
 @pytest.mark.parametrize('line', ['import x from "./a.js";', 'import * as x from "./a.js";', 'import "./a.js";', 'import { f } from "https://x.org/a.js";',
@@ -143,7 +144,7 @@ def test_bundle_refuses_forms_it_does_not_know(module, line):
 
 def test_bundle_keeps_the_code_behind_a_type_comment(module):
     code = bundle(module('/** @type {number} */ let kept = 41;\n/** doc\n * more */\nexport function mount() { return kept; }\n'))
-    assert 'let kept = 41' in code and "* more" not in code
+    assert 'let kept=41' in code and "* more" not in code
 
 def test_bundle_refuses_what_cannot_work(module, tmp_path):
     with pytest.raises(FeatgeomError, match='exports no mount'): bundle(module('export const x = 1;\n'))
@@ -153,6 +154,62 @@ def test_bundle_refuses_what_cannot_work(module, tmp_path):
     with pytest.raises(FeatgeomError, match='contains <!--'): bundle(module('export const mount = () => "<!--";\n'))
     with pytest.raises(FeatgeomError, match='No browser file'): bundle(tmp_path/'none.js')
     with pytest.raises(FeatgeomError, match='nearest: example.js'): bundle('exmaple.js')
+
+def test_styles_of_every_bundled_file_come_in_its_order(module, tmp_path):
+    path = module('import { a } from "./a.js";\nexport function mount() { return a; }\n', a='import { b } from "./b.js";\nexport const a = b;\n', b='export const b = 1;\n')
+    for name in ('main', 'b', 'stranger'): (tmp_path/f'{name}.css').write_text(f'.featgeom .{name} {{ color: red; }}\n')
+    class Probe(Widget): _module = path
+    css = Probe()._css
+    assert css.startswith((STATIC/'kit.css').read_text()) and css.count('--fg-bg: #ffffff') == 1
+    assert css.index('.b {') < css.index('.main {') and 'stranger' not in css
+
+# What stands between two tokens, and what only looks so.
+CODE = [
+    ('x = `a  b ${c ? `d   e` : ""}  f`;', 'x=`a  b ${c?`d   e`:""}  f`;'),
+    ('`a ${ { b:  `c  ${ d }  ` }.b }  e` / 2', '`a ${{b:`c  ${d}  `}.b}  e`/2'),
+    ('y = `${a // c\n}`;', 'y=`${a}`;'),
+    ('`\\`  ${"}"}  // no comment`', '`\\`  ${"}"}  // no comment`'),
+    ('const t = `\n  a`', 'const t=`\n  a`'),
+    ('x => /  re/', 'x=>/  re/'),
+    ('if (x) /a  b/.test(y);', 'if(x)/a  b/.test(y);'),
+    ('return /a b\\/  [/  "]/.x', 'return/a b\\/  [/  "]/.x'),
+    ('s.replace(/[/"`\']/g, "  ") / 2 / b', 's.replace(/[/"`\']/g,"  ")/2/b'),
+    ('x = a++ / 2 / b', 'x=a++/2/b'),
+    ('x = a [ 1 ] / 2 // 3\n/ 4', 'x=a[1]/2\n/4'),
+    ('a ? /x  y/ : c / d', 'a?/x  y/:c/d'),
+    ('a = b\n++c', 'a=b\n++c'), ('a = b + +c - -d', 'a=b+ +c- -d'), ('a < !--b', 'a< !--b'),
+    ('return\n  a', 'return\na'), ('let a = f()\nlet b', 'let a=f()\nlet b'), ('if (a)\n  b\nelse\n  c', 'if(a)\nb\nelse\nc'),
+    ('/** @type {any} */ (a) /* b */ + 1', '(a)+1'), ('1 .toFixed()', '1 .toFixed()'), ('a?.  b', 'a?.b'),
+    ('"it\'s  // ok" + \'"  \\\'  \'', '"it\'s  // ok"+\'"  \\\'  \''),
+    ('class A { static #p = 1; get x() { return this.#p; } }', 'class A{static #p=1;get x(){return this.#p;}}')]
+
+@pytest.mark.parametrize('before, after', CODE, ids=[o[0] for o in CODE])
+def test_compact_code(before, after): assert _compact(before) == after and _compact(after) == after
+
+def test_compact_refuses_a_template_without_end():
+    with pytest.raises(FeatgeomError, match='template that does not end'): _compact('x = `a ${b`')
+
+def test_compact_code_is_the_same_program(node, tmp_path):
+    "Every file of ours, and the cases above, have the same syntax tree before and after."
+    cases = [o.replace('return', 'x = y;') for o, _ in CODE]
+    texts = [o.read_text(encoding='utf-8') for o in sorted(STATIC.glob('*.js'))]
+    paths = []
+    for i, text in enumerate(cases + texts):
+        for kind, code in (('before', text), ('after', _compact(text))):
+            paths.append(str(tmp_path/f'{i}.{kind}.js'))
+            Path(paths[-1]).write_text(code, encoding='utf-8')
+    assert f'{len(cases + texts)} compared' in run(node, 'same_code.mjs', *paths)
+    Path(paths[-1]).write_text(code.replace('const', 'let', 1), encoding='utf-8')
+    with pytest.raises(AssertionError, match='became'): run(node, 'same_code.mjs', *paths)   # the test can fail
+    assert sum(map(len, map(_compact, texts))) < 0.6 * sum(map(len, texts))
+
+@pytest.mark.parametrize('start', ['live', 'page'])
+def test_bundles_are_modules_that_node_takes(node, tmp_path, start):
+    renderers = [o.name for o in STATIC.glob('*.js') if re.search(r'^export (async )?function mount\(', o.read_text(encoding='utf-8'), re.M)]
+    assert 'example.js' in renderers
+    for name in renderers:
+        (tmp_path/f'{name}.mjs').write_text(bundle(name, start), encoding='utf-8')
+        run(node, '--check', str(tmp_path/f'{name}.mjs'))
 
 # ---- the page
 
@@ -385,6 +442,60 @@ def test_an_exported_notebook_still_draws(tmp_path, offline_page, monkeypatch):
     frame.wait_for_selector(READY)
     frame.click('.fg-bar >> nth=0')
     assert frame.inner_text('p.fg-text') == f'{HOSTILE[0]}: 1' and page.evaluate('window.hit') is None
+
+PROBE = """import { download, el } from "./kit.js";
+export function mount(root, host) {
+  const say = el("output", {}, host.hash.get());
+  const set = el("button", { type: "button", class: "set", onclick: () => host.hash.set('{"a": "% # é"}') }, "set");
+  const save = el("button", { type: "button", class: "save", onclick: () => download("a b.csv", "id;é\\n", "text/csv", root) }, "save");
+  root.append(say, set, save);
+  root.dataset.mounts = String(Number(document.body.dataset.mounts ?? 0) + 1);
+  document.body.dataset.mounts = root.dataset.mounts;
+}
+"""
+
+def probe(path):
+    class Probe(Widget): _module = path
+    return Probe(payload=b'')
+
+def test_a_pages_hash_survives_reload_and_a_pasted_link_is_followed(tmp_path, offline_page, module):
+    path = probe(module(PROBE)).save(tmp_path/'probe # %.html')
+    page = offline_page(path)
+    page.wait_for_selector(READY)
+    assert page.inner_text('output') == ''
+    page.click('.set')
+    assert page.evaluate('location.hash') == '#%7B%22a%22%3A%20%22%25%20%23%20%C3%A9%22%7D' and page.evaluate('document.body.dataset.mounts') == '1'
+    page.reload()
+    page.wait_for_selector(READY)
+    assert page.inner_text('output') == '{"a": "% # é"}' and page.evaluate('document.body.dataset.mounts') == '1'
+    page.evaluate('location.hash = "#other"')                            # in the address bar, or by a link
+    page.wait_for_selector(f'{READY} [data-mounts="2"]')
+    assert page.inner_text('output') == 'other' and page.locator('.featgeom output').count() == 1
+    page.evaluate('location.hash = "#%"')
+    page.wait_for_selector(f'{READY} [data-mounts="3"]')
+    assert page.inner_text('output') == '' and page.problems == []
+
+def test_a_page_hands_out_files(tmp_path, offline_page, module):
+    page = offline_page(probe(module(PROBE)).save(tmp_path/'probe.html'), accept_downloads=True)
+    page.wait_for_selector(READY)
+    with page.expect_download() as got: page.click('.save')
+    assert got.value.suggested_filename == 'a b.csv' and Path(got.value.path()).read_text(encoding='utf-8') == 'id;é\n'
+    assert page.locator('.fg-file').count() == 0 and page.problems == []
+
+def test_a_sandbox_keeps_the_hash_in_memory_and_shows_the_text_of_files(tmp_path, offline_page, module):
+    page = offline_page()
+    frame = framed(page, tmp_path, ('sandbox="allow-scripts"', ''), probe(module(PROBE)).page())
+    frame.click('.set')
+    assert page.evaluate('location.hash') == ''
+    for _ in range(2): frame.click('.save')
+    assert frame.locator('.fg-file').count() == 1 and frame.input_value('.fg-file textarea') == 'id;é\n'
+    assert frame.evaluate('getSelection().toString() || document.activeElement.tagName') in ('id;é\n', 'TEXTAREA')
+    page.keyboard.press('Escape')
+    assert frame.locator('.fg-file').count() == 0 and frame.evaluate('document.activeElement.className') == 'save'
+    frame.click('.save')
+    frame.click('text=Close')
+    assert frame.locator('.fg-file').count() == 0
+    assert [o for o in page.problems if 'download' not in o.lower()] == []                       # the browser says that it refused one
 
 @pytest.mark.parametrize('damage, says', [(lambda t: re.sub(r'(id="payload">[^<]{40})[^<]', r'\1A' if t[t.index('id="payload">')+52] != 'A' else r'\1B', t), 'does not unzip'),
                                           (lambda t: re.sub(r'(id="payload">[^<]{40})[^<]*', r'\1', t), 'damaged'),

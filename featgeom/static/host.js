@@ -9,6 +9,8 @@
 import { toBytes } from "./codec.js";
 import { debounce, el, followTheme } from "./kit.js";
 
+/** @typedef {{get: () => string, set: (text: string) => void}} Hash text behind the # of the page's address */
+
 /**
  * @typedef {object} Host
  * @property {boolean} live            a kernel answers: `set` reaches Python, `send` may be there
@@ -16,6 +18,8 @@ import { debounce, el, followTheme } from "./kit.js";
  * @property {(key: string, value: any) => void} set
  * @property {(key: string, callback: (value: any) => void) => () => void} on   hears each change, also by `set`
  * @property {((message: any, buffers?: ArrayBuffer[]) => void)=} send
+ * @property {((callback: (message: any, buffers: Uint8Array[]) => void) => () => void)=} hear   what Python sends; live
+ * @property {Hash=} hash   pages only
  */
 /** @typedef {(() => void) | void} Cleanup */
 /** @typedef {(el: HTMLElement, host: Host) => Cleanup | Promise<Cleanup>} Mount */
@@ -35,6 +39,16 @@ function attempt(f) {
  */
 export function liveHost(model) {
   const colab = /** @type {any} */ (globalThis).google?.colab;
+  /** @param {string} event @param {(...args: any[]) => void} callback */
+  const listen = (event, callback) => {
+    let listening = true;
+    const heard = (/** @type {any[]} */ ...args) => { if (listening) callback(...args); };
+    model.on(event, heard);
+    return () => {
+      listening = false;
+      attempt(() => model.off?.(event, heard));
+    };
+  };
   return {
     live: colab ? colab.kernel?.accessAllowed !== false : true,
     get: (key) => model.get(key),
@@ -42,15 +56,8 @@ export function liveHost(model) {
       model.set(key, value);
       attempt(() => model.save_changes?.());
     },
-    on(key, callback) {
-      let listening = true;
-      const heard = () => { if (listening) callback(model.get(key)); };
-      model.on(`change:${key}`, heard);
-      return () => {
-        listening = false;
-        attempt(() => model.off?.(`change:${key}`, heard));
-      };
-    },
+    on: (key, callback) => listen(`change:${key}`, () => callback(model.get(key))),
+    hear: (callback) => listen("msg:custom", (message, buffers) => callback(message, [...buffers ?? []].map(toBytes))),
     send: model.send ? (message, buffers) => attempt(() => model.send(message, undefined, buffers)) : undefined,
   };
 }
@@ -76,6 +83,22 @@ export function staticHost(state) {
       const set = listeners.get(key) ?? new Set();
       listeners.set(key, set.add(callback));
       return () => { set.delete(callback); };
+    },
+  };
+}
+
+/**
+ * The hash of the page's address, decoded. Where the address may not be changed (srcdoc frames), memory serves.
+ * @returns {Hash}
+ */
+export function pageHash() {
+  let memory = "";
+  attempt(() => { memory = decodeURIComponent(location.hash.slice(1)); });
+  return {
+    get: () => memory,
+    set(text) {
+      memory = text;
+      attempt(() => history.replaceState(history.state, "", `#${encodeURIComponent(text)}`));
     },
   };
 }
@@ -176,6 +199,12 @@ export function page(mount) {
   } catch (error) {
     start = () => { throw error; };   // shown where the figure would be
   }
-  attach(start, root, staticHost(state));
+  let stop = () => {};
+  const begin = () => {
+    stop();
+    stop = attach(start, root, { ...staticHost(state), hash: pageHash() });
+  };
+  begin();
+  window.addEventListener("hashchange", begin);   // a link with another hash, opened in the same tab, loads nothing
   fitFrame(root);
 }

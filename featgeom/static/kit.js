@@ -171,6 +171,50 @@ export function followTheme(node, callback) {
 export const cssVar = (node, name) => getComputedStyle(node).getPropertyValue(name).trim();
 
 /**
+ * Hand the reader a file. A sandboxed frame may refuse downloads without a word: there, text is shown as well.
+ * @param {string} name of the file
+ * @param {string | Blob} data
+ * @param {string} type
+ * @param {HTMLElement} root where the text may be shown
+ */
+export function download(name, data, type, root) {
+  const url = URL.createObjectURL(new Blob([data], { type }));
+  const link = el("a", { href: url, download: name });
+  root.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  const sandboxed = window.origin === "null" && (location.protocol !== "file:" || window.parent !== window);
+  if (sandboxed && typeof data === "string") showFile(name, data, root);
+}
+
+/**
+ * The text of a file, selected and ready to be copied, until it is closed.
+ * @param {string} name
+ * @param {string} text
+ * @param {HTMLElement} root
+ */
+function showFile(name, text, root) {
+  root.querySelector(".fg-file")?.remove();
+  const before = /** @type {HTMLElement | null} */ (document.activeElement);
+  const close = () => {
+    box.remove();
+    before?.focus();
+  };
+  const area = el("textarea", { readonly: true, rows: 8, "aria-label": shown(name) });
+  area.value = text;
+  const box = el("div", { class: "fg-file", role: "group",
+    onkeydown: (/** @type {KeyboardEvent} */ event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") close();
+    } },
+  el("p", {}, "If no download began: this is ", el("b", { class: "fg-text" }, shown(name)), ", to copy. ",
+    el("button", { type: "button", onclick: close }, "Close")), area);
+  root.append(box);
+  area.select();
+}
+
+/**
  * Mark a control that only a running kernel can serve: without one it is disabled and says why.
  * @template {HTMLButtonElement | HTMLInputElement | HTMLSelectElement} T
  * @param {T} control

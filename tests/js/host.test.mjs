@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { liveHost, staticHost } from "../../featgeom/static/host.js";
+import { liveHost, pageHash, staticHost } from "../../featgeom/static/host.js";
 
 /** A model as notebook front ends have it; `without` takes abilities away. */
 function model(state, without = []) {
@@ -40,6 +40,46 @@ for (const without of [[], ["off"], ["save_changes"], ["send"], ["off", "save_ch
       assert.deepEqual(m.log.at(-1), [{ ask: 1 }, undefined, [new ArrayBuffer(2)]]);
     }
   });
+
+for (const without of [[], ["off"]])
+  test(`custom messages, with a model ${without.length ? "that cannot forget" : "as it should be"}`, () => {
+    const m = model({}, without), host = liveHost(m), heard = [];
+    const tell = (...args) => { for (const [event, f] of [...m.listeners]) if (event === "msg:custom") f(...args); };
+    const off = host.hear((message, buffers) => heard.push([message, buffers]));
+    const wide = new Uint8Array([0, 0, 7, 8]);
+    tell({ a: 1 }, [new DataView(wide.buffer, 2), wide.subarray(2), wide.buffer.slice(2)]);   // Jupyter, Colab, others
+    tell({ a: 2 });
+    assert.deepEqual(heard, [[{ a: 1 }, Array(3).fill(Uint8Array.of(7, 8))], [{ a: 2 }, []]]);
+    off();
+    tell({ a: 3 });
+    assert.equal(heard.length, 2);
+  });
+
+test("the hash of a page, and memory where the address may not be changed", () => {
+  const fresh = (hash) => {
+    Object.assign(globalThis, { location: { hash }, history: { state: null, replaceState(...a) { location.hash = a[2]; } } });
+    return pageHash();
+  };
+  try {
+    const text = JSON.stringify({ pinned: [["A % #", 1]], note: "שלום 🦊 </script>" });
+    const hash = fresh("");
+    assert.equal(hash.get(), "");
+    hash.set(text);
+    assert.equal(hash.get(), text);
+    assert.equal(fresh(location.hash).get(), text, "what was written is read again");
+    assert.equal(fresh("#%7B%").get(), "", "half an escape is no hash");
+    const deaf = fresh("");
+    history.replaceState = () => { throw new Error("SecurityError"); };
+    deaf.set("kept");
+    assert.equal(deaf.get(), "kept");
+    assert.equal(location.hash, "");
+    deaf.set("\ud83e");
+    assert.equal(deaf.get(), "\ud83e", "half a character stays in memory");
+  } finally {
+    delete globalThis.location;
+    delete globalThis.history;
+  }
+});
 
 test("a live host over a model that refuses", () => {
   const refuse = () => { throw new Error("not here"); };
