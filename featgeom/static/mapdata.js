@@ -129,11 +129,23 @@ function byScore(score) {
   const m = score.length, bin = new Uint8Array(m), counts = new Uint32Array(202), order = new Uint32Array(m);
   for (let e = 0; e < m; e++) {
     const v = score[e];
-    counts[bin[e] = v === v ? 100 - Math.round(v * 100) : 201]++;
+    counts[bin[e] = v === v ? (100.5 - v * 100) | 0 : 201]++;
   }
   const at = starts(counts);
   for (let e = 0; e < m; e++) order[at[bin[e]]++] = e;
   return order;
+}
+
+/**
+ * Whether edges already stand as CSR wants them: by point, then by falling score.
+ * @param {Uint32Array} from
+ * @param {Float32Array} score
+ */
+function inOrder(from, score) {
+  for (let e = 1; e < from.length; e++) {
+    if (from[e] < from[e - 1] || (from[e] === from[e - 1] && !(score[e] <= score[e - 1]))) return false;
+  }
+  return true;
 }
 
 /**
@@ -143,13 +155,18 @@ function byScore(score) {
  * @param {number} nRight
  * @returns {[Lists, Lists]} from the left, from the right
  */
-export function bothWays(set, nLeft, nRight) {
-  const order = byScore(set.score), m = order.length;
+export function bothWays({ a, b, score }, nLeft, nRight) {
+  const order = byScore(score), m = order.length;
   /** @param {Uint32Array} from @param {Uint32Array} to @param {number} n */
   const csr = (from, to, n) => {
-    const counts = new Uint32Array(n), points = new Uint32Array(m), edges = new Uint32Array(m);
+    const counts = new Uint32Array(n);
     for (let e = 0; e < m; e++) counts[from[e]]++;
-    const indptr = starts(counts), at = indptr.slice();
+    const indptr = starts(counts), at = indptr.slice(), edges = new Uint32Array(m);
+    if (inOrder(from, score)) {
+      for (let e = 0; e < m; e++) edges[e] = e;
+      return { indptr, points: to, edges };
+    }
+    const points = new Uint32Array(m);
     for (let k = 0; k < m; k++) {
       const e = order[k], s = at[from[e]]++;
       points[s] = to[e];
@@ -157,7 +174,7 @@ export function bothWays(set, nLeft, nRight) {
     }
     return { indptr, points, edges };
   };
-  return [csr(set.a, set.b, nLeft), csr(set.b, set.a, nRight)];
+  return [csr(a, b, nLeft), csr(b, a, nRight)];
 }
 
 /**
