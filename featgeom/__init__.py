@@ -6,7 +6,7 @@ import lazy_loader as _lazy
 __getattr__, __dir__, __all__ = _lazy.attach(
     __name__,
     submodules=('core nulls widget stories texts models formats sae training shards columns acts collecting exchange align features products '
-                'within matching decoders embedding comparison').split(),
+                'within matching decoders embedding panels linkedmap comparison').split(),
     submod_attrs={
         'core': ['FeatgeomError'],
         'stories': ['zoo_path'],
@@ -22,6 +22,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         'align': ['align_spans', 'split_alike'],
         'matching': ['Pairs', 'match'],
         'decoders': ['match_decoders'],
-        'embedding': ['LinkedMap', 'Panel', 'clusters', 'embed'],
+        'embedding': ['clusters', 'embed'],
+        'panels': ['Panel'],
+        'linkedmap': ['LinkedMap'],
         'comparison': ['Comparison', 'compare'],
     })

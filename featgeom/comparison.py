@@ -28,7 +28,9 @@ from .collecting import collect, tokenizer_fingerprint
 from .align import Coverage, align_spans, split_alike
 from .features import firing_counts, top_tokens
 from .matching import Pairs, match
-from .embedding import Embedding, LinkedMap, Panel, clusters, embed
+from .embedding import Embedding, clusters, embed
+from .panels import Panel
+from .linkedmap import LinkedMap
 
 # %% ../nbs/30_comparison.ipynb #707033a0
 HEALTH_TOKENS = 5000   # on which each SAE is judged before its features are compared

@@ -544,7 +544,7 @@ PAIRS = None
 
 @target(make_pairs)
 def pairs(folder):
-    from featgeom.embedding import LinkedMap, Panel
+    from featgeom import LinkedMap, Panel
     from featgeom.matching import Pairs
     got = Pairs.load(folder/'pairs.safetensors')
     need(len(repr(got)) < 10**6 and len(got) < 10**6, 'sizes')
@@ -559,7 +559,8 @@ def make_embedding(folder):
 
 @target(make_embedding)
 def embedding(folder):
-    from featgeom.embedding import Embedding, LinkedMap, Panel
+    from featgeom import LinkedMap, Panel
+    from featgeom.embedding import Embedding
     got = Embedding.load(folder/'map.safetensors')
     need(len(repr(got)) + len(got.note) < 10**5, 'sizes')
     need(np.isfinite(got.xy[got.kept]).all(), 'places that are not finite')

@@ -155,7 +155,7 @@ def test_the_page_form_outlives_the_kernel(lab):
 
 MAP = '''
 import numpy as np
-from featgeom.embedding import LinkedMap, Panel
+from featgeom import LinkedMap, Panel
 from featgeom.matching import Pairs
 grid = np.stack(np.meshgrid(np.arange(5.), np.arange(5.)), -1).reshape(-1, 2)
 label = lambda name: [f'{name}{i}' for i in range(24)] + ['</script><img src=x onerror=window.hit=1>']

@@ -3,7 +3,8 @@ import base64, re, time
 
 import numpy as np, pytest
 
-from featgeom.embedding import LinkedMap, Panel, _quantise
+from featgeom.linkedmap import LinkedMap
+from featgeom.panels import Panel, quantise as _quantise
 from test_embedding import HOSTILE, make_pairs
 from test_jupyterlab import lab  # noqa: F401 (a fixture)
 from test_widget import MODEL, framed
@@ -442,7 +443,7 @@ def test_live_in_jupyterlab(lab):  # noqa: F811
     source = '''
 import numpy as np
 from types import SimpleNamespace
-from featgeom.embedding import LinkedMap, Panel
+from featgeom import LinkedMap, Panel
 xy = np.array([[0, 0], [10, 0], [0, 10], [10, 10], [5, 5.]])
 m = np.arange(5)
 pairs = SimpleNamespace(a=m + 10, b=m[::-1], score=np.full(5, .8), null=np.full(5, .1), q=np.full(5, .01), within=np.full(5, .5),
