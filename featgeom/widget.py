@@ -16,7 +16,7 @@ import base64, gzip, hashlib, json, math, os, re, sys, warnings, zlib
 import anywidget, traitlets
 import numpy as np
 
-from .core import FeatgeomError, nearest, write_bytes
+from .core import FeatgeomError, foreign, nearest, to_path, write_bytes
 
 # %% ../nbs/02_widget.ipynb #1755f118
 _MAGIC = b'FGB1'
@@ -204,11 +204,11 @@ def _json(obj):
 
 _WAITING = 'This figure is drawn by JavaScript. If this line stays, it is off, or the browser is older than 2023.'
 
-def _page(title, css, state, payload, script):
-    "The text of a self-contained page."
+def _page(title, css, state, script, stored, loader='', allowed=''):
+    "The text of a page. `stored` is its data in base64, or what `_beside` says of them, with `loader` and `allowed`."
     sha = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (f"default-src 'none'; script-src 'sha256-{sha}'; style-src 'unsafe-inline'; img-src data: blob:; "
-              "base-uri 'none'; form-action 'none'")
+    policy = (f"default-src 'none'; script-src 'sha256-{sha}'{allowed}; style-src 'unsafe-inline'; "
+              "img-src data: blob:; base-uri 'none'; form-action 'none'")
     title = escape(title.encode('utf-8', 'replace').decode())
     return f'''<!doctype html>
 <html lang="en">
@@ -225,11 +225,23 @@ body {{ margin: 0; }}
 <body>
 <main id="featgeom"><p>{_WAITING}</p></main>
 <script type="application/json" id="state">{_json(state)}</script>
-<script type="text/plain" id="payload">{base64.b64encode(payload).decode()}</script>
-<script type="module">{script}</script>
+<script type="text/plain" id="payload">{stored}</script>
+{loader}<script type="module">{script}</script>
 </body>
 </html>
 '''
+
+# %% ../nbs/02_widget.ipynb #999a0dbe
+def _beside(payload, name):
+    "For data in the file `name` beside a page, what `_page` needs, and the text of that file."
+    sha = hashlib.sha256(payload).hexdigest()
+    nonce = hashlib.sha256(b'nonce' + payload).hexdigest()   # no label can hold it, and equal pages stay equal
+    src = re.sub(rb'[^A-Za-z0-9._-]', lambda o: b'%%%02X' % o[0][0], os.fsencode(name)).decode()
+    page = dict(stored=_json(dict(file=name, length=len(payload), sha256=sha)),
+                loader=f'<script src="./{src}" nonce="{nonce}"></script>\n', allowed=f" 'nonce-{nonce}'")
+    data = base64.b64encode(payload).decode()
+    return page, ('// The data of the page of the same name: keep the two files in one folder.\n'
+                  f'globalThis.featgeomData={{"sha256":"{sha}","data":"{data}"}};\n')
 
 # %% ../nbs/02_widget.ipynb #c18b2ff1
 def _front_end():
@@ -281,22 +293,36 @@ class Widget(anywidget.AnyWidget):
         title: str=None,  # of the browser's tab
     ) -> str:             # HTML that needs no network and no kernel
         "The widget as one self-contained page, in its present state."
+        return self._text(title, dict(stored=base64.b64encode(self.payload).decode()))
+
+    def _text(self, title, data):
+        "The page with its data stored as `_page` takes them."
         base = set(anywidget.AnyWidget.class_trait_names(sync=True)) | {'payload'}
         state = self.get_state([o for o in self.keys if o not in base and not o.startswith('_')])
-        return _page(title or type(self).__name__, self._css, state, self.payload, bundle(self._module, 'page'))
+        return _page(title or type(self).__name__, self._css, state, bundle(self._module, 'page'), **data)
 
     def save(self,
         path,              # the file to write; an existing one is replaced
         title: str=None,   # of the browser's tab
         max_mb: float=10,  # refuse to write a larger page
-    ) -> Path:             # the file
+        sidecar: bool=False,   # the data in a file beside it, NAME.data.js for NAME.html, which must stay there
+    ) -> Path:             # the page's file
         "Write `page()` to a file. Raises `FeatgeomError` for a missing folder and for a page above `max_mb` megabytes."
-        path, data = Path(path), self.page(title).encode()
+        path = to_path(path)
         if not path.parent.is_dir(): raise FeatgeomError(f'No folder {path.parent}', 'A folder that exists', 'Make it')
-        if len(data) > max_mb * 1e6:
-            raise FeatgeomError(f'A page of {len(data)/1e6:.1f} MB', f'At most {max_mb} MB',
-                                'Show fewer points or labels, or pass a larger max_mb')
-        write_bytes(path, data)
+        beside, page = path.parent/f'{path.stem}.data.js', self.page(title)
+        if sidecar:
+            data, script = _beside(self.payload, beside.name)
+            page = self._text(title, data)
+        page = page.encode()
+        if len(page) > max_mb * 1e6:
+            out = '' if sidecar else ', put the data into a file beside the page (sidecar=True)'
+            raise FeatgeomError(f'A page of {len(page)/1e6:.1f} MB', f'At most {max_mb} MB',
+                                f'Show fewer points or labels{out}, or pass a larger max_mb')
+        with foreign(f'{path} cannot be written', 'A name and a size that the disk takes', 'Choose another name or disk'):
+            if path.is_dir(): raise FeatgeomError(f'{path} is a folder', 'The path of a file', 'Add a name to it')
+            if sidecar: write_bytes(beside, script.encode())
+            write_bytes(path, page)
         return path
 
     def _frame(self):

@@ -1,6 +1,7 @@
 "The base of all widgets: container, bundle, page and display rule in Python; both hosts in a real browser."
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 from xml.dom import minidom
 import base64, gzip, json, re, sys, types, warnings
 
@@ -244,6 +245,36 @@ def test_save(tmp_path):
     with pytest.raises(FeatgeomError, match='No folder'): w.save(tmp_path/'none'/'x.html')
     with pytest.raises(FeatgeomError, match='pass a larger max_mb'): w.save(path, max_mb=0.001)
     assert path.read_text(encoding='utf-8') == w.page()
+
+def test_save_with_its_data_beside_it(tmp_path, monkeypatch):
+    w, path = bars(HOSTILE), tmp_path/'map.html'
+    assert w.save(path, sidecar=True) == path and sorted(o.name for o in tmp_path.iterdir()) == ['map.data.js', 'map.html']
+    text, script = path.read_text(encoding='utf-8'), (tmp_path/'map.data.js').read_text(encoding='ascii')
+    first = Reader(text)
+    assert json.loads(''.join(first.texts['script', 'payload']))['file'] == 'map.data.js' and len(text) < len(w.page())
+    assert unpack(base64.b64decode(re.search('"data":"([^"]*)"', script)[1]))[1]['labels'] == HOSTILE
+    w.save(path, sidecar=True)
+    assert path.read_text(encoding='utf-8') == text and (tmp_path/'map.data.js').read_text(encoding='ascii') == script
+    loaders = [attrs for tag, attrs in first.tags if tag == 'script' and 'src' in attrs]
+    policy = next(attrs['content'] for tag, attrs in first.tags if attrs.get('http-equiv') == 'Content-Security-Policy')
+    assert len(loaders) == 1 and f"'nonce-{loaders[0]['nonce']}'" in policy and 'self' not in policy and 'file:' not in policy
+    assert 'nonce' not in w.page() and bars().page() != w.page()
+
+def test_the_way_out_of_a_large_page_is_a_sidecar(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, 9_000_000).astype(np.uint8)
+    w = Bars(payload=pack({'height': noise}, {}))
+    with pytest.raises(FeatgeomError, match=r'page of 12\.. MB.*sidecar=True.*max_mb'): w.save(tmp_path/'map.html')
+    assert not list(tmp_path.iterdir())
+    w.save(tmp_path/'map.html', sidecar=True)
+    assert (tmp_path/'map.html').stat().st_size < 100_000 and (tmp_path/'map.data.js').stat().st_size > 12e6
+    with pytest.raises(FeatgeomError, match=r'page of 0\..*labels, or pass a larger max_mb'): w.save(tmp_path/'map.html', sidecar=True, max_mb=.001)
+
+@pytest.mark.parametrize('sidecar', [False, True])
+def test_save_refuses_paths_that_cannot_be(tmp_path, sidecar):
+    for bad in (tmp_path, '', 'a\0b', tmp_path/('x'*300 + '.html'), tmp_path/'none'/'x.html', None):
+        with pytest.raises(FeatgeomError): bars().save(bad, sidecar=sidecar)
+    with pytest.raises(FeatgeomError): bars().save(tmp_path/('x'*248 + '.html'), sidecar=True)   # the sidecar's name is longer
+    assert not list(tmp_path.iterdir())
 
 # ---- what a cell shows
 
@@ -496,6 +527,70 @@ def test_a_sandbox_keeps_the_hash_in_memory_and_shows_the_text_of_files(tmp_path
     frame.click('text=Close')
     assert frame.locator('.fg-file').count() == 0
     assert [o for o in page.problems if 'download' not in o.lower()] == []                       # the browser says that it refused one
+
+STEMS = ['map', 'my map', 'a "b" \'c\'', '<script>alert(1)<', '<!--', 'a#b?c&d', '100%25 %', 'é 地図 🦊', '..x', 'a\nb', 'back\\slash', '"onload="x', '$& \u202e', 'x.data',
+         'byte \udcff', 'javascript:hit', '-']
+
+@pytest.mark.parametrize('stem', STEMS, ids=lambda o: ascii(o))
+def test_a_page_finds_the_data_beside_it_from_disk_without_network(tmp_path, offline_page, stem):
+    path = bars(HOSTILE[:3]).save(tmp_path/f'{stem}.html', sidecar=True)
+    page = offline_page()
+    page.goto('file://' + ''.join(f'%{o:02X}' for o in str(path).encode('utf-8', 'surrogateescape')).replace('%2F', '/'))
+    page.wait_for_selector(READY)
+    page.click('.fg-bar >> nth=0')
+    assert page.inner_text('p.fg-text') == f'{HOSTILE[0]}: 1'
+    assert page.evaluate('[window.hit, window.featgeomData]') == [None, None] and page.problems == []
+
+def with_sidecar(folder, harm):
+    "A saved page whose sidecar was harmed: `harm` turns its text and that of another page's sidecar into the new text, None removes it."
+    path, other = bars().save(folder/'map.html', sidecar=True), bars(['other', 'data', 'three']).save(folder/'other.html', sidecar=True)
+    mine, theirs = path.with_name('map.data.js'), other.with_name('other.data.js')
+    if harm: mine.write_text(harm(mine.read_text(), theirs.read_text()))
+    else: mine.unlink()
+    return path
+
+def part(script, key): return re.search(f'"{key}":"([^"]*)"', script)[1]
+def flip(text, at): return text[:at] + ('A' if text[at] != 'A' else 'B') + text[at+1:]
+HARMS = dict(
+    missing=(None, 'is not beside it'), cut=(lambda mine, _: mine[:-40], 'is not whole'), foreign=(lambda _, theirs: theirs, 'belongs to another page'),
+    odd=(lambda *_: 'globalThis.featgeomData = 3;', 'belongs to another page'),
+    shorter=(lambda mine, _: mine.replace(part(mine, 'data'), part(mine, 'data')[:160]), 'is damaged'),
+    lying=(lambda mine, theirs: theirs.replace(part(theirs, 'sha256'), part(mine, 'sha256')), 'is damaged'),
+    changed=(lambda mine, _: mine.replace(part(mine, 'data'), flip(part(mine, 'data'), 60)), 'is damaged'))
+
+@pytest.mark.parametrize('crypto, harm', [*[(True, o) for o in HARMS], *[(False, o) for o in HARMS if o != 'lying']])
+def test_a_page_says_what_is_wrong_with_its_sidecar(tmp_path, offline_page, crypto, harm):
+    page = offline_page()
+    if not crypto: page.add_init_script('Object.defineProperty(crypto, "subtle", { value: undefined })')   # as on http
+    page.goto(with_sidecar(tmp_path, HARMS[harm][0]).as_uri())
+    page.wait_for_selector('.featgeom[data-state=error]')
+    message = page.inner_text('[role=alert]')
+    if crypto or harm != 'changed': assert HARMS[harm][1] in message and 'map.data.js' in message and 'same folder' in message
+    else: assert 'does not unzip' in message                             # the CRC inside the data
+    assert page.evaluate('window.featgeomData') is None
+
+def test_the_policy_allows_the_sidecar_and_no_other_script(tmp_path, offline_page):
+    path = bars().save(tmp_path/'map.html', sidecar=True)
+    (tmp_path/'other.js').write_text('window.hit = 1;')
+    page = offline_page(path)
+    page.wait_for_selector(READY)
+    page.evaluate('''() => {
+        for (const attributes of [{ src: "./other.js" }, { src: "./map.data.js" }, { textContent: "window.hit = 2" }])
+            document.body.append(Object.assign(document.createElement("script"), attributes));
+    }''')
+    page.wait_for_timeout(200)
+    assert page.evaluate('[window.hit, window.featgeomData]') == [None, None]
+    assert len([o for o in page.problems if 'Content Security Policy' in o]) == 3
+
+def test_a_sidecar_on_a_server_and_in_a_sandboxed_frame(tmp_path, offline_page):
+    bars().save(tmp_path/'my map.html', sidecar=True)
+    (tmp_path/'outer.html').write_text('<!doctype html><iframe sandbox="allow-scripts" src="my%20map.html" width="400" height="300"></iframe>')
+    page = offline_page()
+    page.route('http://docs.invalid/**', lambda route: route.fulfill(path=tmp_path/unquote(route.request.url.rsplit('/', 1)[1])))
+    page.goto('http://docs.invalid/outer.html')                          # no TLS: no crypto.subtle either
+    page.frames[1].wait_for_selector(READY)
+    page.frames[1].click('.fg-bar >> nth=1')
+    assert page.frames[1].inner_text('p.fg-text') == 'two: 2' and page.problems == []
 
 @pytest.mark.parametrize('damage, says', [(lambda t: re.sub(r'(id="payload">[^<]{40})[^<]', r'\1A' if t[t.index('id="payload">')+52] != 'A' else r'\1B', t), 'does not unzip'),
                                           (lambda t: re.sub(r'(id="payload">[^<]{40})[^<]*', r'\1', t), 'damaged'),

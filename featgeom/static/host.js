@@ -7,7 +7,7 @@
  * When the payload changes, the renderer is unmounted and mounted again: it never listens to "payload" itself.
  */
 import { toBytes } from "./codec.js";
-import { debounce, el, followTheme } from "./kit.js";
+import { debounce, el, followTheme, shown } from "./kit.js";
 
 /** @typedef {{get: () => string, set: (text: string) => void}} Hash text behind the # of the page's address */
 
@@ -181,10 +181,29 @@ function fitFrame(content) {
 }
 
 /**
+ * The payload of a page that keeps it in a script beside it. Such files get lost, cut and mixed up.
+ * @param {{file: string, length: number, sha256: string}} wanted
+ */
+async function beside({ file, length, sha256 }) {
+  const own = /** @type {any} */ (globalThis), found = own.featgeomData;
+  delete own.featgeomData;
+  const wrong = (/** @type {string} */ how) =>
+    new Error(`The data of this page are in the file ${shown(file)}, which ${how}. Put the one that was saved with this`
+      + " page into the same folder and open the page again.");
+  if (!found) throw wrong("is not beside it, or is not whole");
+  if (found.sha256 !== sha256) throw wrong("belongs to another page, or to another version of this one");
+  const bytes = /** @type {Uint8Array<ArrayBuffer>} */ (toBytes(found.data));
+  const digest = await crypto.subtle?.digest("SHA-256", bytes);   // not there on http; a CRC is inside the data as well
+  const hex = digest && Array.from(new Uint8Array(digest), (o) => o.toString(16).padStart(2, "0")).join("");
+  if (bytes.length !== length || (hex ?? sha256) !== sha256) throw wrong("is damaged");
+  return bytes;
+}
+
+/**
  * Start a renderer in a saved page, from the state and the payload that the page holds.
  * @param {Mount} mount
  */
-export function page(mount) {
+export async function page(mount) {
   const root = /** @type {HTMLElement} */ (document.getElementById("featgeom"));
   document.documentElement.classList.add("featgeom");
   followTheme(document.documentElement);
@@ -195,7 +214,9 @@ export function page(mount) {
   /** @type {Mount} */
   let start = mount;
   try {
-    state = { ...JSON.parse(text("state")), payload: toBytes(text("payload")) };
+    const stored = text("payload");   // base64, or JSON that names the file beside the page
+    const payload = stored.startsWith("{") ? await beside(JSON.parse(stored)) : toBytes(stored);
+    state = { ...JSON.parse(text("state")), payload };
   } catch (error) {
     start = () => { throw error; };   // shown where the figure would be
   }
