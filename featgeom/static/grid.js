@@ -93,28 +93,103 @@ export function gridNearest(g, px, py, radius, accept) {
 }
 
 /**
- * Every point inside the box, both edges included, in rising order.
+ * Chosen points in rising order.
+ * @param {Uint32Array} found room for all, filled up to `count`
+ * @param {number} count
+ * @param {number} n points in all
+ */
+function rising(found, count, n) {
+  if (count < n / 16) return found.slice(0, count).sort();
+  const mask = new Uint8Array(n);
+  for (let s = 0; s < count; s++) mask[found[s]] = 1;
+  for (let i = 0, s = 0; s < count; i++) if (mask[i]) found[s++] = i;
+  return found.slice(0, count);
+}
+
+/**
+ * Points in the cells that a box touches, as far as `inside` takes them, in rising order.
+ * @param {Grid} g
+ * @param {{x0: number, y0: number, x1: number, y1: number}} box
+ * @param {(x: number, y: number, row: number) => boolean} inside
+ */
+function within(g, { x0, y0, x1, y1 }, inside) {
+  const { c0, c1, r0, r1 } = cellsOf(g, x0, y0, x1, y1);
+  if (!g.n || c1 < c0 || r1 < r0) return new Uint32Array(0);
+  const { x, y, cols, start, items } = g;
+  let room = 0, count = 0;
+  for (let r = r0; r <= r1; r++) room += start[r * cols + c1 + 1] - start[r * cols + c0];
+  const found = new Uint32Array(room);
+  for (let r = r0; r <= r1; r++) {
+    for (let s = start[r * cols + c0], end = start[r * cols + c1 + 1]; s < end; s++) {
+      const i = items[s];
+      if (inside(x[i], y[i], r)) found[count++] = i;
+    }
+  }
+  return rising(found, count, g.n);
+}
+
+/**
+ * Every point inside the box, its edges included, in rising order.
  * @param {Grid} g
  * @param {number} ax one corner
  * @param {number} ay
  * @param {number} bx the opposite corner
  * @param {number} by
- * @returns {number[]}
+ * @returns {Uint32Array}
  */
 export function gridInBox(g, ax, ay, bx, by) {
   const x0 = Math.min(ax, bx), x1 = Math.max(ax, bx), y0 = Math.min(ay, by), y1 = Math.max(ay, by);
-  /** @type {number[]} */
-  const out = [];
-  if (!g.n) return out;
-  const { c0, c1, r0, r1 } = cellsOf(g, x0, y0, x1, y1);
-  if (c1 < c0) return out;
-  for (let r = r0; r <= r1; r++) {
-    for (let s = g.start[r * g.cols + c0], e = g.start[r * g.cols + c1 + 1]; s < e; s++) {
-      const i = g.items[s];
-      if (g.x[i] >= x0 && g.x[i] <= x1 && g.y[i] >= y0 && g.y[i] <= y1) out.push(i);
-    }
+  return within(g, { x0, y0, x1, y1 }, (x, y) => x >= x0 && x <= x1 && y >= y0 && y <= y1);
+}
+
+/**
+ * Every point at most `radius` away, in rising order.
+ * @param {Grid} g
+ * @param {number} px
+ * @param {number} py
+ * @param {number} radius
+ * @returns {Uint32Array}
+ */
+export function gridInCircle(g, px, py, radius) {
+  const box = { x0: px - radius, y0: py - radius, x1: px + radius, y1: py + radius }, most = radius * radius;
+  return within(g, box, (x, y) => (x - px) ** 2 + (y - py) ** 2 <= most);
+}
+
+/**
+ * Every point inside a polygon, in rising order. It closes itself; where it crosses itself, what is enclosed an even
+ * number of times lies outside.
+ * @param {Grid} g
+ * @param {ArrayLike<number>} xs its corners
+ * @param {ArrayLike<number>} ys
+ * @returns {Uint32Array}
+ */
+export function gridInPolygon(g, xs, ys) {
+  const box = { x0: Infinity, y0: Infinity, x1: -Infinity, y1: -Infinity };
+  for (let k = 0; k < xs.length; k++) {
+    box.x0 = Math.min(box.x0, xs[k]);
+    box.x1 = Math.max(box.x1, xs[k]);
+    box.y0 = Math.min(box.y0, ys[k]);
+    box.y1 = Math.max(box.y1, ys[k]);
   }
-  return out.sort((i, j) => i - j);
+  let row = -1;
+  /** @type {number[]} edges that reach into the row, by their second corner */
+  let edges = [];
+  return within(g, box, (x, y, r) => {
+    if (r !== row) {
+      const top = g.y0 + r * g.cell - g.cell, bottom = top + 3 * g.cell;   // wider than the row: quotients are rounded
+      edges = [];
+      for (let k = 0, j = xs.length - 1; k < xs.length; j = k++) {
+        if (Math.min(ys[j], ys[k]) <= bottom && Math.max(ys[j], ys[k]) >= top) edges.push(k);
+      }
+      row = r;
+    }
+    let odd = false;
+    for (const k of edges) {
+      const j = k ? k - 1 : xs.length - 1;
+      if (ys[k] > y !== ys[j] > y && x < xs[k] + (xs[j] - xs[k]) * (y - ys[k]) / (ys[j] - ys[k])) odd = !odd;
+    }
+    return odd;
+  });
 }
 
 /**
@@ -131,9 +206,8 @@ export function gridNeighbours(g, px, py, k) {
   /** @param {number} i */
   const dist = (i) => (g.x[i] - px) ** 2 + (g.y[i] - py) ** 2;
   for (let radius = g.cell; ; radius *= 2) {
-    const near = gridInBox(g, px - radius, py - radius, px + radius, py + radius)
-      .filter((i) => dist(i) <= radius * radius);
-    if (near.length >= want) return near.sort((i, j) => dist(i) - dist(j) || i - j).slice(0, want);
+    const near = gridInCircle(g, px, py, radius);
+    if (near.length >= want) return [...near].sort((i, j) => dist(i) - dist(j) || i - j).slice(0, want);
   }
 }
 

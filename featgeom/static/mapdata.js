@@ -325,25 +325,24 @@ export function partnersOf(data, panel, point, shown) {
  */
 export function linkedPoints(data, panel, shown) {
   const out = new Uint8Array(data.panels[panel].n);
-  data.sets.forEach((set, s) => {
-    if (set.left !== panel && set.right !== panel) return;
-    const { flags } = set, end = set.left === panel ? set.a : set.b, seen = shown[s];
+  for (const link of data.panels[panel].links) {
+    const { flags, left, a, b } = data.sets[link.set], end = left === panel ? a : b, seen = shown[link.set];
     for (let e = 0; e < end.length; e++) if (seen[e] && flags[e] & BEYOND) out[end[e]] = 1;
-  });
+  }
   return out;
 }
 
 /**
- * For every point at one end of a set its best edge, of equal ones the first; -1 for none.
+ * For every point of a panel its best edge in a set, of equal ones the first; -1 for none.
  * @param {PairSet} set
- * @param {Uint32Array} end set.a or set.b
+ * @param {number} panel at one of its ends
  * @param {number} n points there
  * @param {Uint8Array} shown
  * @param {number} [flag] one that an edge must have
  * @returns {Int32Array}
  */
-export function bestEdges({ score, flags }, end, n, shown, flag = 0) {
-  const out = new Int32Array(n).fill(-1);
+export function bestEdges({ score, flags, left, a, b }, panel, n, shown, flag = 0) {
+  const out = new Int32Array(n).fill(-1), end = left === panel ? a : b;
   for (let e = 0; e < end.length; e++) {
     if (!shown[e] || (flags[e] & flag) !== flag) continue;
     const best = out[end[e]];
@@ -361,11 +360,10 @@ export function bestEdges({ score, flags }, end, n, shown, flag = 0) {
  */
 export function bestScores(data, panel, shown) {
   const out = new Float32Array(data.panels[panel].n).fill(NaN);
-  data.sets.forEach((set, s) => {
-    if (set.left !== panel && set.right !== panel) return;
-    const best = bestEdges(set, set.left === panel ? set.a : set.b, out.length, shown[s]);
+  for (const link of data.panels[panel].links) {
+    const set = data.sets[link.set], best = bestEdges(set, panel, out.length, shown[link.set]);
     for (let i = 0; i < out.length; i++) if (best[i] >= 0 && !(out[i] >= set.score[best[i]])) out[i] = set.score[best[i]];
-  });
+  }
   return out;
 }
 

@@ -1,21 +1,38 @@
 /**
- * How points look: one small table of styles, read from the page's CSS variables, and one style number for every
- * point.
+ * How points look. Every point has a style number, from its layer, colour, size and outline; what a style looks like
+ * is worked out from the page's CSS variables when a point first has it.
  */
 
 import { cssVar } from "./kit.js";
+import { CATEGORIES, STEPS, colourVar } from "./mapcolour.js";
 
-export const COLOURS = 9;  // the plain colour and eight for clusters
+export const COLOURS = CATEGORIES + STEPS;
+/** Radius at each of the sizes; points without a size have the second. */
+export const SIZES = [0.7, 1, 1.4, 1.9];
+export const OUTLINES = 3;
 
 /** Looks of a point, the lowest layer first. */
 export const LAYERS = [
   "dim hollow", "dim", "hollow", "full", "partner", "selected hollow", "selected", "found hollow", "found",
 ];
 
+/** @typedef {import("./splat.js").Style} Style */
+/** @typedef {import("./splat.js").Rgb} Rgb */
+
+/**
+ * @param {number} layer
+ * @param {number} colour palette entry; of what is found, the number of the search
+ * @param {number} size
+ * @param {number} outline
+ */
+export function styleNumber(layer, colour, size, outline) {
+  return ((layer * COLOURS + colour) * SIZES.length + size) * OUTLINES + outline;
+}
+
 /**
  * "#rgb" or "#rrggbb" as three numbers.
  * @param {string} text
- * @returns {[number, number, number]}
+ * @returns {Rgb}
  */
 export function rgb(text) {
   const hex = text.replace("#", "");
@@ -27,53 +44,70 @@ export function rgb(text) {
 
 /**
  * @param {Element} root
- * @returns {{paper: [number, number, number], table: import("./splat.js").Style[]}}
+ * @returns {{paper: Rgb, style: (number: number) => Style}} to be read anew when the theme changes
  */
 export function readStyles(root) {
+  /** @type {Record<string, Rgb>} */
+  const colours = {};
   /** @param {string} name */
-  const colour = (name) => rgb(cssVar(root, name));
-  const [paper, ink, found, mark] = ["paper", "ink", "found", "mark"].map((name) => colour(`--lm-${name}`));
-  const fills = Array.from({ length: COLOURS }, (_, c) => colour(`--lm-c${c}`));
-  /** @type {import("./splat.js").Style[]} */
-  const table = [];
-  for (const layer of LAYERS) {
-    for (const fill of fills) {
-      const hollow = layer.endsWith("hollow"), plain = { fill, alpha: 1, ring: fill, ringAlpha: 1, scale: 1, line: 1 };
-      if (layer.startsWith("dim")) table.push({ ...plain, alpha: hollow ? 0 : 0.16, ringAlpha: hollow ? 0.16 : 0 });
-      else if (layer === "hollow") table.push({ ...plain, alpha: 0, ringAlpha: 0.55 });
-      else if (layer === "full") table.push({ ...plain, alpha: 0.82, ringAlpha: 0 });
-      else if (layer === "partner") table.push({ ...plain, fill: mark, ring: ink, scale: 1.5 });
-      else {
-        const chosen = layer.startsWith("selected") ? { fill, ring: ink, scale: 1.5 }
-          : { fill: found, ring: found, scale: 1.7, line: 2 };
-        table.push({ ...plain, ...chosen, fill: hollow ? paper : chosen.fill });
-      }
-    }
-  }
-  return { paper, table };
+  const colour = (name) => (colours[name] ??= rgb(cssVar(root, name)));
+  /** @type {Style[]} */
+  const made = [];
+  return { paper: colour("--lm-paper"), style: (number) => (made[number] ??= makeStyle(number, colour)) };
 }
 
 /**
- * @typedef {Object} Looks what decides the look of a panel's points
+ * @param {number} number
+ * @param {(name: string) => Rgb} colour
+ * @returns {Style}
+ */
+function makeStyle(number, colour) {
+  const outline = number % OUTLINES, rest = Math.floor(number / OUTLINES), shade = Math.floor(rest / SIZES.length);
+  const layer = Math.floor(shade / COLOURS), code = shade % COLOURS, name = LAYERS[layer];
+  const hollow = name.endsWith("hollow"), found = name.startsWith("found"), strong = layer > 3;
+  const fill = colour(found ? `--lm-f${code}` : name === "partner" ? "--lm-mark" : colourVar(code));
+  const faint = name.startsWith("dim") ? 0.16 : hollow ? 0.55 : 0.82, size = SIZES[rest % SIZES.length];
+  const plain = {
+    layer, strong, fill, alpha: hollow ? 0 : faint, ring: fill, ringAlpha: hollow ? faint : 0, scale: size, line: 1,
+    edge: colour("--lm-ink"), edgeAlpha: name.startsWith("dim") ? 0.16 : 0.9, edgeLine: outline,
+  };
+  if (!strong) return plain;
+  const ring = found ? fill : colour("--lm-ink"), scale = size * (found ? 1.7 : 1.5), line = found ? 2 : 1;
+  return { ...plain, fill: hollow ? colour("--lm-paper") : fill, alpha: 1, ring, ringAlpha: 1, scale, line };
+}
+
+/**
+ * @typedef {Object} Looks what decides the look of a panel's points; lists have a value for each
  * @property {Uint8Array} linked 1 where a shown pair is beyond chance
- * @property {Uint8Array} colour 0 to COLOURS - 1
- * @property {Set<number>} selected
- * @property {Set<number>} partners of what is selected anywhere
- * @property {Set<number>} found by the search
+ * @property {Uint8Array} codes palette entry
+ * @property {Uint8Array | null} size 0 to 3
+ * @property {Uint8Array | null} outline 0 to 2
+ * @property {Uint8Array} selected 1 where it is
+ * @property {Uint8Array} partners 1 for partners of what is selected anywhere
+ * @property {Uint8Array} found 0, or the number of the search plus 1
+ * @property {Uint8Array} allowed 0 where the legend has switched a point off
  * @property {boolean} dimmed whether the rest steps back
  */
 
 /**
  * @param {Looks} looks
- * @returns {Uint8Array} a style number for every point
+ * @returns {Uint16Array} a style number for every point
  */
-export function styleOf({ linked, colour, selected, partners, found, dimmed }) {
-  const out = new Uint8Array(linked.length);
-  const [base, step] = [(dimmed ? 0 : 2) * COLOURS, COLOURS];
-  for (let i = 0; i < out.length; i++) out[i] = base + linked[i] * step + colour[i];
-  for (const i of partners) out[i] = 4 * COLOURS;
-  for (const i of selected) out[i] = (5 + linked[i]) * COLOURS + colour[i];
-  for (const i of found) out[i] = (7 + linked[i]) * COLOURS;
+export function styleOf({ linked, codes, size, outline, selected, partners, found, allowed, dimmed }) {
+  const n = linked.length, out = new Uint16Array(n), base = dimmed ? 0 : 2;
+  for (let i = 0; i < n; i++) {
+    let layer = base + linked[i], colour = codes[i];
+    if (!allowed[i]) layer = linked[i];
+    else if (found[i]) {
+      layer = 7 + linked[i];
+      colour = found[i] - 1;
+    } else if (selected[i]) layer = 5 + linked[i];
+    else if (partners[i]) {
+      layer = 4;
+      colour = 0;
+    }
+    out[i] = ((layer * COLOURS + colour) * 4 + (size ? size[i] : 1)) * 3 + (outline ? outline[i] : 0);
+  }
   return out;
 }
 

@@ -6,88 +6,146 @@
 /** @typedef {[number, number, number]} Rgb */
 /**
  * @typedef {Object} Style one look of a point
+ * @property {number} layer higher ones lie on top
+ * @property {boolean} strong whether samples keep every such point
  * @property {Rgb} fill
  * @property {number} alpha of the fill, 0 for a hollow point
  * @property {Rgb} ring
  * @property {number} ringAlpha 0 for none
  * @property {number} scale of the radius, 1 is normal
  * @property {number} line width of the ring, 1 is normal
+ * @property {Rgb} edge a second ring around the point
+ * @property {number} edgeAlpha
+ * @property {number} edgeLine its width, 0 for none
  */
-/** @typedef {{size: number, reach: number, phases: Uint8Array[]}} Stamp */
+/**
+ * @typedef {Object} Stamp pixels of all sub-pixel positions, one after the other
+ * @property {number} reach from the middle
+ * @property {Uint32Array} start (PHASES * PHASES + 1)
+ * @property {Int32Array} at place of each pixel, counted from the middle
+ * @property {Uint32Array} ink premultiplied colour
+ * @property {Uint16Array} keep of what lies below, in 1/256
+ */
+/** @typedef {{pixels: Uint32Array, width: number, height: number, pad: number}} Sheet a picture and room around it */
 
+/** More points than this are thinned to about as many while the map moves. */
+export const SAMPLE = 120000;
 const PHASES = 4;  // sub-pixel positions per axis: points glide instead of hopping when the map is dragged
 
 /**
- * The pictures of one style: premultiplied RGBA, one per sub-pixel position.
+ * How far the picture of a point reaches from its middle, in pixels.
+ * @param {Style} style
+ * @param {number} radius
+ * @param {number} stroke
+ */
+const reachOf = (style, radius, stroke) => Math.ceil(radius * style.scale + stroke * style.edgeLine + 1);
+/** @param {number} v */
+const share = (v) => Math.min(1, Math.max(0, v));
+
+/**
+ * The pictures of one style, for sheets of one width.
  * @param {Style} style
  * @param {number} radius device pixels
  * @param {number} stroke width of the ring in device pixels
+ * @param {number} stride pixels in a row of the sheet
  * @returns {Stamp}
  */
-export function makeStamp(style, radius, stroke) {
-  const r = radius * style.scale, reach = Math.ceil(r + 1), size = 2 * reach + 2;
-  /** @type {Uint8Array[]} */
-  const phases = [];
-  for (let py = 0; py < PHASES; py++) {
-    for (let px = 0; px < PHASES; px++) {
-      const cx = reach + (px + 0.5) / PHASES, cy = reach + (py + 0.5) / PHASES;
-      const out = new Uint8Array(size * size * 4);
-      for (let y = 0; y < size; y++) {
-        for (let x = 0; x < size; x++) {
-          const d = Math.hypot(x + 0.5 - cx, y + 0.5 - cy);
-          const disc = Math.min(1, Math.max(0, r + 0.5 - d));
-          const inner = Math.min(1, Math.max(0, r - stroke * style.line + 0.5 - d));
-          const ringA = (disc - inner) * style.ringAlpha;
-          const fillA = (style.ringAlpha ? inner : disc) * style.alpha;
-          const a = ringA + fillA, o = (y * size + x) * 4;
-          for (let c = 0; c < 3; c++) out[o + c] = Math.round(style.ring[c] * ringA + style.fill[c] * fillA);
-          out[o + 3] = Math.round(255 * a);
-        }
+export function makeStamp(style, radius, stroke, stride) {
+  const r = radius * style.scale, hole = r - stroke * style.line, rim = r + stroke * style.edgeLine;
+  const reach = reachOf(style, radius, stroke), start = new Uint32Array(PHASES * PHASES + 1), most = (2 * reach + 2) ** 2;
+  const at = new Int32Array(most * PHASES * PHASES), ink = new Uint32Array(at.length), keep = new Uint16Array(at.length);
+  let n = 0;
+  for (let phase = 0; phase < PHASES * PHASES; phase++) {
+    const cx = (phase % PHASES + 0.5) / PHASES, cy = (Math.floor(phase / PHASES) + 0.5) / PHASES;
+    for (let y = -reach; y <= reach + 1; y++) {
+      for (let x = -reach; x <= reach + 1; x++) {
+        const d = Math.sqrt((x + 0.5 - cx) ** 2 + (y + 0.5 - cy) ** 2) - 0.5;
+        const disc = share(r - d), inner = style.ringAlpha ? share(hole - d) : disc;
+        const fill = inner * style.alpha, ring = (disc - inner) * style.ringAlpha;
+        const edge = style.edgeLine ? (share(rim - d) - disc) * style.edgeAlpha : 0;
+        const left = Math.floor(256 * (1 - fill - ring - edge));   // both roundings go down: no channel can overflow
+        if (left > 255) continue;
+        const [red, green, blue] = style.fill.map((v, c) => v * fill + style.ring[c] * ring + style.edge[c] * edge);
+        at[n] = y * stride + x;
+        ink[n] = (blue << 16) | (green << 8) | red;
+        keep[n++] = Math.max(0, left);
       }
-      phases.push(out);
     }
+    start[phase + 1] = n;
   }
-  return { size, reach, phases };
+  return { reach, start, at: at.slice(0, n), ink: ink.slice(0, n), keep: keep.slice(0, n) };
 }
 
 /**
- * Blend points of one style into an opaque picture.
- * @param {Uint8ClampedArray} data RGBA, w x h
- * @param {number} w
- * @param {number} h
+ * Blend points into an opaque picture.
+ * @param {Sheet} sheet its room takes a whole stamp
  * @param {ArrayLike<number>} xs world coordinates
  * @param {ArrayLike<number>} ys
- * @param {ArrayLike<number>} which points to draw, in this order
- * @param {Stamp} stamp
+ * @param {Uint32Array} which points to draw, in this order
+ * @param {Uint16Array} of style of each point
+ * @param {Stamp[]} stamps by style
  * @param {{k: number, tx: number, ty: number}} view in device pixels
  * @returns {number} points that touched the picture
  */
-export function splat(data, w, h, xs, ys, which, stamp, view) {
-  const { size, reach, phases } = stamp;
+export function splat({ pixels, width, height, pad }, xs, ys, which, of, stamps, { k, tx, ty }) {
+  const stride = width + 2 * pad;
   let drawn = 0;
   for (let s = 0; s < which.length; s++) {
-    const i = which[s];
-    const fx = xs[i] * view.k + view.tx, fy = ys[i] * view.k + view.ty;
-    const ix = Math.floor(fx), iy = Math.floor(fy);
-    const left = ix - reach, top = iy - reach;
-    if (left >= w || top >= h || left + size <= 0 || top + size <= 0) continue;
+    const i = which[s], fx = xs[i] * k + tx, fy = ys[i] * k + ty;
+    if (!(fx > -pad && fy > -pad && fx < width + pad && fy < height + pad)) continue;
+    const { reach, start, at, ink, keep } = stamps[of[i]];
+    if (fx < -reach || fy < -reach || fx > width + reach || fy > height + reach) continue;
     drawn++;
-    const src = phases[Math.floor((fy - iy) * PHASES) * PHASES + Math.floor((fx - ix) * PHASES)];
-    const x0 = left < 0 ? -left : 0, x1 = left + size > w ? w - left : size;
-    const y0 = top < 0 ? -top : 0, y1 = top + size > h ? h - top : size;
-    for (let y = y0; y < y1; y++) {
-      let o = (y * size + x0) * 4, d = ((top + y) * w + left + x0) * 4;
-      for (let x = x0; x < x1; x++, o += 4, d += 4) {
-        const a = src[o + 3];
-        if (!a) continue;
-        const keep = 255 - a;
-        data[d] = src[o] + (((data[d] * keep + 128) * 257) >> 16);
-        data[d + 1] = src[o + 1] + (((data[d + 1] * keep + 128) * 257) >> 16);
-        data[d + 2] = src[o + 2] + (((data[d + 2] * keep + 128) * 257) >> 16);
-      }
+    const px = fx + pad, py = fy + pad, ix = px | 0, iy = py | 0, middle = iy * stride + ix;
+    const phase = (((py - iy) * PHASES) | 0) * PHASES + (((px - ix) * PHASES) | 0), end = start[phase + 1];
+    for (let j = start[phase]; j < end; j++) {
+      const d = middle + at[j], below = pixels[d], kept = keep[j];
+      const redBlue = ((Math.imul(below & 0xff00ff, kept) + 0x800080) >>> 8) & 0xff00ff;
+      const green = ((Math.imul(below & 0xff00, kept) + 0x8000) >>> 8) & 0xff00;
+      pixels[d] = (0xff000000 | (redBlue | green)) + ink[j];
     }
   }
   return drawn;
+}
+
+/**
+ * Whether a point belongs to the fixed random sample: a hash of its number, so that order and style do not matter.
+ * @param {number} i
+ * @param {number} limit share of all, in 1/2^32
+ */
+function inSample(i, limit) {
+  let h = Math.imul(i ^ (i >>> 16) ^ 0x9e3779b9, 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return ((h ^ (h >>> 16)) >>> 0) < limit;
+}
+
+/**
+ * Points layer by layer, within a layer by number: which style lies on top is left to chance.
+ * @param {Uint16Array} of
+ * @param {Uint8Array} layerOf by style
+ * @param {(i: number) => boolean} [wanted]
+ */
+export function drawingOrder(of, layerOf, wanted) {
+  const counts = new Uint32Array(257);
+  for (let i = 0; i < of.length; i++) if (!wanted || wanted(i)) counts[layerOf[of[i]] + 1]++;
+  for (let layer = 0; layer < 256; layer++) counts[layer + 1] += counts[layer];
+  const out = new Uint32Array(counts[256]);
+  for (let i = 0; i < of.length; i++) if (!wanted || wanted(i)) out[counts[layerOf[of[i]]]++] = i;
+  return out;
+}
+
+/**
+ * The sample that is drawn while the map moves: each style in proportion, the strong ones whole while there are no
+ * more of them than a sample may hold.
+ * @param {Uint16Array} of
+ * @param {Uint8Array} layerOf by style
+ * @param {Uint8Array} strong by style
+ */
+export function sampleOrder(of, layerOf, strong) {
+  let special = 0;
+  for (let i = 0; i < of.length; i++) special += strong[of[i]];
+  const whole = special <= SAMPLE, limit = SAMPLE / of.length * 2 ** 32;
+  return drawingOrder(of, layerOf, (i) => (whole && strong[of[i]] === 1) || inSample(i, limit));
 }
 
 /**
@@ -101,15 +159,49 @@ export function cpuBackend(canvas) {
   let xs = [];
   /** @type {ArrayLike<number>} */
   let ys = [];
-  /** @type {Uint32Array[]} */
-  let groups = [];
-  /** @type {Style[]} */
-  let styles = [];
+  /** @type {Uint16Array} */
+  let of = new Uint16Array(0);
+  let order = new Uint32Array(0), paper = 0xffffffff;
+  /** @type {Uint32Array | null} */
+  let thinned = null;
+  /** @type {number[]} style numbers in use */
+  let used = [];
+  /** @type {(number: number) => Style} */
+  let styleAt;
+  const layerOf = new Uint8Array(65536), strong = new Uint8Array(65536);
   /** @type {Map<string, Stamp[]>} */
   const stamps = new Map();
   /** @type {ImageData | null} */
   let image = null;
-  let paper = 0xffffffff;
+
+  /** @param {number} r @param {number} stroke @param {number} stride */
+  function stampsFor(r, stroke, stride) {
+    const key = [r, stroke, stride].join();
+    let made = stamps.get(key);
+    if (!made) {
+      if (stamps.size > 64) stamps.clear();
+      stamps.set(key, made = []);
+    }
+    for (const number of used) made[number] ??= makeStamp(styleAt(number), r, stroke, stride);
+    return made;
+  }
+
+  /**
+   * The points of the sample, or all where the view holds few.
+   * @param {{k: number, tx: number, ty: number}} view
+   * @param {number} w
+   * @param {number} h
+   */
+  function thin({ k, tx, ty }, w, h) {
+    const some = thinned ??= sampleOrder(of, layerOf, strong);
+    let seen = 0;
+    for (let s = 0; s < some.length; s++) {
+      const x = xs[some[s]] * k + tx, y = ys[some[s]] * k + ty;
+      if (x >= 0 && y >= 0 && x < w && y < h) seen++;
+    }
+    return seen * of.length > SAMPLE * some.length ? some : order;
+  }
+
   return {
     name: "cpu",
     /** @param {ArrayLike<number>} x @param {ArrayLike<number>} y */
@@ -118,19 +210,25 @@ export function cpuBackend(canvas) {
       ys = y;
     },
     /**
-     * Points are drawn in the order of their style: the last style lies on top.
-     * @param {Uint8Array} of style of each point
-     * @param {Style[]} table
+     * @param {Uint16Array} numbers style of each point
+     * @param {(number: number) => Style} style
      * @param {Rgb} background
      */
-    setStyle(of, table, background) {
-      const size = new Uint32Array(table.length);
-      for (let i = 0; i < of.length; i++) size[of[i]]++;
-      groups = Array.from(size, (n) => new Uint32Array(n));
-      size.fill(0);
-      for (let i = 0; i < of.length; i++) groups[of[i]][size[of[i]]++] = i;
-      if (table !== styles) stamps.clear();
-      styles = table;
+    setStyle(numbers, style, background) {
+      if (style !== styleAt) stamps.clear();
+      styleAt = style;
+      of = numbers;
+      const any = new Uint8Array(65536);
+      for (let i = 0; i < of.length; i++) any[of[i]] = 1;
+      used = [];
+      for (let number = 0; number < any.length; number++) {
+        if (!any[number]) continue;
+        used.push(number);
+        layerOf[number] = style(number).layer;
+        strong[number] = Number(style(number).strong);
+      }
+      order = drawingOrder(of, layerOf);
+      thinned = null;
       paper = (0xff000000 | (background[2] << 16) | (background[1] << 8) | background[0]) >>> 0;
     },
     /**
@@ -139,34 +237,33 @@ export function cpuBackend(canvas) {
      * @param {number} height
      * @param {number} ratio device pixels per CSS pixel
      * @param {number} radius CSS pixels
+     * @param {boolean} [sample] whether a sample will do, because the map moves
+    * @returns {{drawn: number, sample: boolean, of: number}} points on the picture; whether it is a sample, and of how
+     *   many points
      */
-    draw(view, width, height, ratio, radius) {
+    draw(view, width, height, ratio, radius, sample = false) {
       const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
-      if (!image || image.width !== w || image.height !== h) {
+      const r = Math.round(radius * ratio * 4) / 4, stroke = Math.max(1, ratio);
+      const reach = used.reduce((most, number) => Math.max(most, reachOf(styleAt(number), r, stroke)), 0);
+      const pad = 16 * Math.ceil((2 * reach + 2) / 16);   // in steps, so that zooming keeps the same sheet for a while
+      if (canvas.width !== w || canvas.height !== h) {
         canvas.width = w;
         canvas.height = h;
-        image = ctx.createImageData(w, h);
       }
-      new Uint32Array(image.data.buffer).fill(paper);
-      const r = Math.round(radius * ratio * 4) / 4, key = `${r}/${ratio}`;
-      let made = stamps.get(key);
-      if (!made) {
-        if (stamps.size > 64) stamps.clear();
-        stamps.set(key, made = []);
-      }
+      const stride = w + 2 * pad, rows = h + 2 * pad;
+      if (!image || image.width !== stride || image.height !== rows) image = ctx.createImageData(stride, rows);
+      const pixels = new Uint32Array(image.data.buffer).fill(paper);
       const device = { k: view.k * ratio, tx: view.tx * ratio, ty: view.ty * ratio };
-      let drawn = 0;
-      for (let g = 0; g < groups.length; g++) {
-        if (!groups[g].length) continue;
-        made[g] ??= makeStamp(styles[g], r, Math.max(1, ratio));
-        drawn += splat(image.data, w, h, xs, ys, groups[g], made[g], device);
-      }
-      ctx.putImageData(image, 0, 0);
-      return drawn;
+      const which = sample && of.length > SAMPLE ? thin(device, w, h) : order;
+      const sheet = { pixels, width: w, height: h, pad };
+      const drawn = splat(sheet, xs, ys, which, of, stampsFor(r, stroke, stride), device);
+      ctx.putImageData(image, -pad, -pad, pad, pad, w, h);
+      return { drawn, sample: which !== order, of: which.length };
     },
     dispose() {
-      image = null;
-      groups = [];
+      image = thinned = null;
+      of = new Uint16Array(0);
+      order = new Uint32Array(0);
       stamps.clear();
       canvas.width = canvas.height = 0;
     },
