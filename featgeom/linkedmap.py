@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODES', 'LinkedMap']
 
-# %% ../nbs/10b_linkedmap.ipynb #1f23cf09
+# %% ../nbs/10b_linkedmap.ipynb #6fbf38c7
 import numpy as np
 import traitlets
 
@@ -13,8 +13,8 @@ from .core import FeatgeomError, check_kind, check_whole, generator, nearest
 from .widget import Widget, pack, svg_text
 from .matching import Pairs
 from .embedding import as_list
-from .panels import (BEYOND, INSIDE, TOKEN_ONLY, Panel, column_arrays, pair_arrays, pair_flags, panel_arrays,
-                             points_of, quantise, vocabulary)
+from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_arrays, pair_arrays, pair_flags,
+                             panel_arrays, points_of, quantise, vocabulary)
 
 # %% ../nbs/10b_linkedmap.ipynb #711e1ed2
 MODES = 'token', 'part', 'regex', 'label', 'id'
@@ -45,7 +45,7 @@ def _search(value):
     if len(text) > 200: raise FeatgeomError(f'A search of {len(text):,} characters', 'At most 200', 'Shorten it')
     return dict(text=text, mode=mode, most=_yes('most of a search', value.get('most', False)))
 
-# %% ../nbs/10b_linkedmap.ipynb #d159b13f
+# %% ../nbs/10b_linkedmap.ipynb #39cc07d5
 class LinkedMap(Widget):
     """Two or more maps side by side, linked by pairs: point at a feature and its partners turn yellow everywhere.
 
@@ -230,6 +230,8 @@ def _notes(panels, missing, sets):
     off = sum(o['off_map'] for o in sets)
     notes = [f'{count:,} features of {panel.name} have no place and are not drawn.'
              for panel, count in zip(panels, missing) if count]
+    if any(len(panel.xy) > FINE for panel in panels):
+        notes.append(f'Above {FINE:,} points a map has {2**BITS:,} steps a side: nearer points fall on one place.')
     if off: notes.append(f'{off:,} pairs of features that are not drawn are left out.')
     if any(not o['tested'] for o in sets):
         notes.append('These pairs were made without a null: none of them can be called beyond chance.')
