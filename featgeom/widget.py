@@ -108,7 +108,8 @@ def _find(name, beside=None):
 # %% ../nbs/02_widget.ipynb #7e9c70f9
 _SPACE = re.compile(r'(?:\s+|//[^\n]*|/\*.*?\*/)*', re.S)
 _TOKEN = re.compile(r'''[\w$#]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\+\+|--|=>|.''', re.S)
-_OPERAND = re.compile(r'/(?:\\.|\[(?:\\.|[^]\\\n])*]|[^/\\[\n])+/\w*|' + _TOKEN.pattern, re.S)   # or a regular expression
+_REGEX = r'/(?:\\.|\[(?:\\.|[^]\\\n])*]|[^/\\[\n])+/\w*'
+_OPERAND = re.compile(f'{_REGEX}|{_TOKEN.pattern}', re.S)
 _TEMPLATE = re.compile(r'(?:\\.|\$(?!\{)|[^\\`$])*(?:`|\$\{)', re.S)
 _OPERATORS = set('=> await case delete do else in instanceof new of return throw typeof void yield'.split())
 
@@ -319,7 +320,7 @@ class Widget(anywidget.AnyWidget):
             out = '' if sidecar else ', put the data into a file beside the page (sidecar=True)'
             raise FeatgeomError(f'A page of {len(page)/1e6:.1f} MB', f'At most {max_mb} MB',
                                 f'Show fewer points or labels{out}, or pass a larger max_mb')
-        with foreign(f'{path} cannot be written', 'A name and a size that the disk takes', 'Choose another name or disk'):
+        with foreign(f'{path} cannot be written', 'A name and a size that the disk takes', 'Choose another one'):
             if path.is_dir(): raise FeatgeomError(f'{path} is a folder', 'The path of a file', 'Add a name to it')
             if sidecar: write_bytes(beside, script.encode())
             write_bytes(path, page)
