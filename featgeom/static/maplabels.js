@@ -3,7 +3,7 @@
  */
 
 import { el, shown } from "./kit.js";
-import { MUTUAL, TOKEN_ONLY, sameToken, tokensOf } from "./mapdata.js";
+import { BEYOND, MUTUAL, TOKEN_ONLY, sameToken, tokensOf } from "./mapdata.js";
 
 /**
  * A number as it is written in a table: ".87", "−.12", "1.00", a dash where there is none.
@@ -24,8 +24,20 @@ export function shortQ(q) {
   return q < 0.1 ? q.toFixed(3).replace(/^0/, "") : short(q);
 }
 
+const NUMBERS = new Intl.NumberFormat("en");   // making one is slow
 /** @param {number} n */
-export const grouped = (n) => n.toLocaleString("en");
+export const grouped = (n) => NUMBERS.format(n);
+
+/**
+ * Any number, three digits of it.
+ * @param {number} v
+ */
+export function amount(v) {
+  const size = Math.abs(v);
+  if (!Number.isFinite(v)) return "–";
+  if (size >= 1e6 || (size > 0 && size < 1e-3)) return v.toExponential(1).replace("-", "−");
+  return (v < 0 ? "−" : "") + (size >= 100 ? grouped(Math.round(size)) : String(Number(size.toPrecision(3))));
+}
 
 /**
  * @param {import("./mapdata.js").MapData} data
@@ -42,9 +54,10 @@ export const nameOf = (data, panel, point) => `${shown(data.panels[panel].name, 
  */
 export function title(data, panel, point) {
   const tokens = tokensOf(data, panel, point).slice(0, 5);
-  const chips = tokens.map((t) => el("span", { class: "lm-token fg-text" }, shown(t, 24)));
+  const chips = tokens.map((t) => el("span", { class: "lm-token fg-text", dir: "auto" }, shown(t, 24)));
   if (!chips.length) chips.push(el("span", { class: "fg-muted" }, "no tokens"));
-  return el("div", { class: "lm-title" }, el("b", { class: "fg-text" }, nameOf(data, panel, point)), ...chips);
+  return el("div", { class: "lm-title" }, el("b", { class: "fg-text", dir: "auto" }, nameOf(data, panel, point)),
+    ...chips);
 }
 
 /**
@@ -60,28 +73,36 @@ export function evidence(set, e) {
     part("score", short(set.score[e])), part("null", short(set.chance[e])),
     Number.isFinite(set.q[e]) ? part("q", shortQ(set.q[e])) : null,
     only ? null : part("within token", short(set.within[e])),
-    sameToken(set, e) ? el("span", { class: "lm-only" }, only ? "same token only" : "not beyond the token") : null,
-    set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual" }, "mutual") : null);
+    sameToken(set, e) && el("span", { class: "lm-only" }, only ? "same token only" : "not beyond the token"),
+    set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual" }, "mutual") : null,
+    !beyond(set, e) && el("span", { class: "lm-weak" }, "no better than chance"));
 }
 
 /**
- * One sentence for a screen reader.
+ * One sentence for a screen reader: the feature in focus and the partner that is walked to.
  * @param {import("./mapdata.js").MapData} data
- * @param {number} panel
- * @param {number} point
- * @param {import("./mapdata.js").Partner[]} partners
+ * @param {import("./linkedmap.js").Focus} focus
+ * @param {number} partner
  */
-export function spoken(data, panel, point, partners) {
+export function spoken(data, { panel, point, partners }, partner) {
   /** @param {number} p @param {number} i */
   const said = (p, i) => [nameOf(data, p, i), ...tokensOf(data, p, i).slice(0, 3).map((t) => shown(t, 24))].join(", ");
-  const own = said(panel, point);
-  if (!partners.length) return `${own}; no partner shown.`;
-  const { panel: p, point: i, set: s, edge: e } = partners[0], set = data.sets[s];
+  const own = said(panel, point), to = partners[partner], count = partners.length;
+  if (!to) return `${own}; no partner shown.`;
+  const { panel: p, point: i, set: s, edge: e } = to, set = data.sets[s];
   const within = `within token ${short(set.within[e])}${sameToken(set, e) ? ", not beyond the token" : ""}`;
   const more = set.flags[e] & TOKEN_ONLY ? "same token only" : within;
-  const count = `${partners.length} partner${partners.length > 1 ? "s" : ""}`;
-  return `${own}; ${count}, first ${said(p, i)}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}.`;
+  const which = partner ? `partner ${partner + 1} of ${count}:` : `${count} partner${count > 1 ? "s" : ""}, first`;
+  const weak = beyond(set, e) ? "" : ", no better than chance";
+  return `${own}; ${which} ${said(p, i)}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}${weak}.`;
 }
+
+/**
+ * Whether a pair is better than chance.
+ * @param {import("./mapdata.js").PairSet} set
+ * @param {number} e
+ */
+export const beyond = (set, e) => Boolean(set.flags[e] & BEYOND);
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Rect */
 

@@ -39,6 +39,25 @@ export function zoomAt(view, sx, sy, factor, minK, maxK) {
 }
 
 /**
+ * The view after two fingers moved: what lay under them still does, as far as a view that does not turn can.
+ * @param {View} view when the fingers came down
+ * @param {{x: number, y: number}[]} from where the two were then
+ * @param {{x: number, y: number}[]} to where they are
+ * @param {number} minK
+ * @param {number} maxK
+ * @returns {View}
+ */
+export function pinched(view, from, to, minK, maxK) {
+  /** @param {{x: number, y: number}[]} o */
+  const middle = ([a, b]) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
+  /** @param {{x: number, y: number}[]} o */
+  const spread = ([a, b]) => Math.max(1, Math.hypot(a.x - b.x, a.y - b.y));
+  const begin = middle(from), end = middle(to);
+  const { k, tx, ty } = zoomAt(view, begin.x, begin.y, spread(to) / spread(from), minK, maxK);
+  return { k, tx: tx + end.x - begin.x, ty: ty + end.y - begin.y };
+}
+
+/**
  * Shift the view so that some of `box` stays in the middle of the screen: a map that was dragged away cannot be lost.
  * @param {View} view
  * @param {Box} box
