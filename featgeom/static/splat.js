@@ -21,12 +21,11 @@
 /**
  * @typedef {Object} Stamp pixels of all sub-pixel positions, one after the other
  * @property {number} reach from the middle
- * @property {Uint32Array} start (PHASES * PHASES + 1)
- * @property {Int32Array} at place of each pixel, counted from the middle
- * @property {Uint32Array} ink premultiplied colour
- * @property {Uint16Array} keep of what lies below, in 1/256
+ * @property {Uint32Array} start (PHASES * PHASES + 1) where each of them begins
+ * @property {Int32Array} dots three numbers for each pixel: its place counted from the middle, its colour times its
+ *   alpha, how much of what lies below stays, in 1/256
  */
-/** @typedef {{pixels: Uint32Array, width: number, height: number, pad: number}} Sheet a picture and room around it */
+/** @typedef {{pixels: Int32Array, width: number, height: number, pad: number}} Sheet a picture and room around it */
 
 /** More points than this are thinned to about as many while the map moves. */
 export const SAMPLE = 120000;
@@ -52,8 +51,8 @@ const share = (v) => Math.min(1, Math.max(0, v));
  */
 export function makeStamp(style, radius, stroke, stride) {
   const r = radius * style.scale, hole = r - stroke * style.line, rim = r + stroke * style.edgeLine;
-  const reach = reachOf(style, radius, stroke), start = new Uint32Array(PHASES * PHASES + 1), most = (2 * reach + 2) ** 2;
-  const at = new Int32Array(most * PHASES * PHASES), ink = new Uint32Array(at.length), keep = new Uint16Array(at.length);
+  const reach = reachOf(style, radius, stroke), start = new Uint32Array(PHASES * PHASES + 1);
+  const dots = new Int32Array(3 * (2 * reach + 2) ** 2 * PHASES * PHASES), [red, green, blue] = [0, 1, 2];
   let n = 0;
   for (let phase = 0; phase < PHASES * PHASES; phase++) {
     const cx = (phase % PHASES + 0.5) / PHASES, cy = (Math.floor(phase / PHASES) + 0.5) / PHASES;
@@ -65,15 +64,16 @@ export function makeStamp(style, radius, stroke, stride) {
         const edge = style.edgeLine ? (share(rim - d) - disc) * style.edgeAlpha : 0;
         const left = Math.floor(256 * (1 - fill - ring - edge));   // both roundings go down: no channel can overflow
         if (left > 255) continue;
-        const [red, green, blue] = style.fill.map((v, c) => v * fill + style.ring[c] * ring + style.edge[c] * edge);
-        at[n] = y * stride + x;
-        ink[n] = (blue << 16) | (green << 8) | red;
-        keep[n++] = Math.max(0, left);
+        /** @param {number} c */
+        const ink = (c) => style.fill[c] * fill + style.ring[c] * ring + style.edge[c] * edge;
+        dots[n++] = y * stride + x;
+        dots[n++] = 0xff000000 | (ink(blue) << 16) | (ink(green) << 8) | ink(red);
+        dots[n++] = Math.max(0, left);
       }
     }
     start[phase + 1] = n;
   }
-  return { reach, start, at: at.slice(0, n), ink: ink.slice(0, n), keep: keep.slice(0, n) };
+  return { reach, start, dots: dots.slice(0, n) };
 }
 
 /**
@@ -89,20 +89,24 @@ export function makeStamp(style, radius, stroke, stride) {
  */
 export function splat({ pixels, width, height, pad }, xs, ys, which, of, stamps, { k, tx, ty }) {
   const stride = width + 2 * pad;
+  // The world that the sheet shows, in whole numbers: whether a point lies outside is one sign, so one branch.
+  const x0 = Math.floor((-pad - tx) / k), x1 = Math.ceil((width + pad - tx) / k);
+  const y0 = Math.floor((-pad - ty) / k), y1 = Math.ceil((height + pad - ty) / k);
   let drawn = 0;
   for (let s = 0; s < which.length; s++) {
-    const i = which[s], fx = xs[i] * k + tx, fy = ys[i] * k + ty;
-    if (!(fx > -pad && fy > -pad && fx < width + pad && fy < height + pad)) continue;
-    const { reach, start, at, ink, keep } = stamps[of[i]];
+    const i = which[s], x = xs[i], y = ys[i];
+    if (((x - x0) | (x1 - x) | (y - y0) | (y1 - y)) < 0) continue;
+    const fx = x * k + tx, fy = y * k + ty;
+    const { reach, start, dots } = stamps[of[i]];
     if (fx < -reach || fy < -reach || fx > width + reach || fy > height + reach) continue;
     drawn++;
     const px = fx + pad, py = fy + pad, ix = px | 0, iy = py | 0, middle = iy * stride + ix;
     const phase = (((py - iy) * PHASES) | 0) * PHASES + (((px - ix) * PHASES) | 0), end = start[phase + 1];
-    for (let j = start[phase]; j < end; j++) {
-      const d = middle + at[j], below = pixels[d], kept = keep[j];
+    for (let j = start[phase]; j < end; j += 3) {
+      const d = middle + dots[j], below = pixels[d], kept = dots[j + 2];
       const redBlue = ((Math.imul(below & 0xff00ff, kept) + 0x800080) >>> 8) & 0xff00ff;
       const green = ((Math.imul(below & 0xff00, kept) + 0x8000) >>> 8) & 0xff00;
-      pixels[d] = (0xff000000 | (redBlue | green)) + ink[j];
+      pixels[d] = (redBlue | green) + dots[j + 1];
     }
   }
   return drawn;
@@ -161,7 +165,7 @@ export function cpuBackend(canvas) {
   let ys = [];
   /** @type {Uint16Array} */
   let of = new Uint16Array(0);
-  let order = new Uint32Array(0), paper = 0xffffffff;
+  let order = new Uint32Array(0), paper = -1;
   /** @type {Uint32Array | null} */
   let thinned = null;
   /** @type {number[]} style numbers in use */
@@ -169,7 +173,7 @@ export function cpuBackend(canvas) {
   /** @type {(number: number) => Style} */
   let styleAt;
   const layerOf = new Uint8Array(65536), strong = new Uint8Array(65536);
-  /** @type {Map<string, Stamp[]>} */
+  /** @type {Map<string, Map<number, Stamp>>} */
   const stamps = new Map();
   /** @type {ImageData | null} */
   let image = null;
@@ -180,10 +184,16 @@ export function cpuBackend(canvas) {
     let made = stamps.get(key);
     if (!made) {
       if (stamps.size > 64) stamps.clear();
-      stamps.set(key, made = []);
+      stamps.set(key, made = new Map());
     }
-    for (const number of used) made[number] ??= makeStamp(styleAt(number), r, stroke, stride);
-    return made;
+    /** @type {Stamp[]} */
+    const list = new Array(used.length ? used[used.length - 1] + 1 : 0);   // full length at once: filled by and by, it would become a slow table
+    for (const number of used) {
+      const stamp = made.get(number) ?? makeStamp(styleAt(number), r, stroke, stride);
+      made.set(number, stamp);
+      list[number] = stamp;
+    }
+    return list;
   }
 
   /**
@@ -229,7 +239,7 @@ export function cpuBackend(canvas) {
       }
       order = drawingOrder(of, layerOf);
       thinned = null;
-      paper = (0xff000000 | (background[2] << 16) | (background[1] << 8) | background[0]) >>> 0;
+      paper = 0xff000000 | (background[2] << 16) | (background[1] << 8) | background[0];
     },
     /**
      * @param {{k: number, tx: number, ty: number}} view CSS pixels
@@ -252,7 +262,7 @@ export function cpuBackend(canvas) {
       }
       const stride = w + 2 * pad, rows = h + 2 * pad;
       if (!image || image.width !== stride || image.height !== rows) image = ctx.createImageData(stride, rows);
-      const pixels = new Uint32Array(image.data.buffer).fill(paper);
+      const pixels = new Int32Array(image.data.buffer).fill(paper);
       const device = { k: view.k * ratio, tx: view.tx * ratio, ty: view.ty * ratio };
       const which = sample && of.length > SAMPLE ? thin(device, w, h) : order;
       const sheet = { pixels, width: w, height: h, pad };
