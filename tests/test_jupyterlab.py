@@ -170,38 +170,51 @@ w
 '''
 
 class Map:
-    "The two panels of `MAP` in a page: 5 x 5 points with a known place each."
-    def __init__(self, page):
-        self.page = page
-        page.wait_for_selector('.featgeom[data-state=ready] [data-painted]')
+    "The two panels of `MAP` in a page or one of its frames: 5 x 5 points with a known place each."
+    def __init__(self, page, frame=None):
+        self.page, self.frame = page, frame or page
+        self.frame.wait_for_selector('.featgeom[data-state=ready] .lm[data-painted]')
+
+    def at(self, panel, i):
+        "Where point `i` is inside its plot."
+        col, row = (i % 5, i // 5) if panel == 0 else ((24 - i) % 5, (24 - i) // 5)
+        k, tx, ty = map(float, self.plot(panel).get_attribute('data-view').split(','))
+        return col/4*65535*k + tx, (4 - row)/4*65535*k + ty
+
+    def plot(self, panel): return self.frame.locator('.lm-plot').nth(panel)
 
     def place(self, panel, i):
         "Where point `i` of a panel is on the screen."
-        col, row = (i % 5, i // 5) if panel == 0 else ((24 - i) % 5, (24 - i) // 5)
-        left, top, view = self.page.eval_on_selector_all('.lm-plot', """(plots, panel) => {
-            const plot = plots[panel], box = plot.getBoundingClientRect();
-            return [box.left + plot.clientLeft, box.top + plot.clientTop, plot.dataset.view.split(",").map(Number)];
-        }""", panel)
-        k, tx, ty = view
-        return left + col/4*65535*k + tx, top + (4 - row)/4*65535*k + ty
+        self.plot(panel).scroll_into_view_if_needed()
+        box, (x, y) = self.plot(panel).bounding_box(), self.at(panel, i)
+        return box['x'] + 1 + x, box['y'] + 1 + y                        # the plot's border is one pixel wide
 
-    def mark(self, panel, i):
-        "The colour of the overlay at a point: red, green, blue, opacity."
-        x, y = self.place(panel, i)
-        return self.page.eval_on_selector_all('.lm-over', """(canvases, [panel, x, y]) => {
-            const canvas = canvases[panel], box = canvas.getBoundingClientRect(), scale = canvas.width / box.width;
-            return [...canvas.getContext("2d").getImageData((x - box.left) * scale, (y - box.top) * scale, 1, 1).data];
-        }""", [panel, x, y])
+    def mark(self, panel, i, layer='over'):
+        "The colour of a layer at a point: red, green, blue, opacity."
+        return self.frame.evaluate("""([panel, x, y, layer]) => {
+            const canvas = document.querySelectorAll(`.lm-${layer}`)[panel], scale = canvas.width / canvas.clientWidth;
+            return [...canvas.getContext("2d").getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1).data];
+        }""", [panel, *self.at(panel, i), layer])
+
+    def data(self, name): return self.frame.get_attribute('.lm', f'data-{name}')
 
     def hover(self, panel, i, wanted):
         "Point at a point, again if the notebook scrolled meanwhile, until the page says that it is hovered."
         def point():
             self.page.mouse.move(*self.place(panel, i))
-            return self.page.get_attribute('.lm', 'data-hovered')
+            return self.data('hovered')
         eventually(point, wanted)
 
-    def wait(self, name, value):
-        self.page.wait_for_function('([name, value]) => document.querySelector(".lm").dataset[name] === value', arg=[name, value])
+    def wait(self, name, value): eventually(lambda: self.data(name), value)
+
+    def lights_partners(self):
+        "One feature is pointed at, its two partners light up, and the other way round; nothing else does."
+        self.hover(0, 0, 'A:100')
+        assert self.data('partners') == 'B:200 B:207'
+        lit = {(p, i) for p in (0, 1) for i in range(25) if yellow(self.mark(p, i))}
+        assert lit == {(0, 0), (1, 0), (1, 7)}
+        self.hover(1, 0, 'B:200')
+        assert self.data('partners') == 'A:100 A:103' and yellow(self.mark(0, 3)) and not yellow(self.mark(1, 7))
 
 def yellow(rgba): return rgba[3] > 200 and rgba[0] > 200 and rgba[1] > 180 and rgba[2] < 120
 
@@ -222,12 +235,8 @@ def test_linked_map_lives_in_jupyterlab(lab):
     lab.ask(3)
     m.wait('hovered', 'B:200')                                            # pinned from Python, the focus while nothing is hovered
     m.wait('selected', '0,1')
-    m.hover(0, 0, 'A:100')
-    assert page.get_attribute('.lm', 'data-partners') == 'B:200 B:207'   # one feature, two partners
-    assert yellow(m.mark(0, 0)) and yellow(m.mark(1, 0)) and yellow(m.mark(1, 7)) and not yellow(m.mark(1, 12))
-    eventually(lambda: lab.ask(2), "['A', 100] [['B', 200]]\n")
-    m.hover(1, 0, 'B:200')
-    assert page.get_attribute('.lm', 'data-partners') == 'A:100 A:103'   # and back: many to many
+    m.lights_partners()
+    eventually(lambda: lab.ask(2), "['B', 200] [['B', 200]]\n")
     m.hover(0, 24, 'A:124')
     page.mouse.click(*m.place(0, 24))
     eventually(lambda: lab.ask(2), "['A', 124] [['B', 200], ['A', 124]]\n")
