@@ -163,12 +163,14 @@ export async function mount(stage, host) {
   } }, "Link");
   const bar = createBar(data, act, keys, { find: find.element, take: [
     ...(host.hash ? [linkButton, address] : []),
-    exported.element,
+    el("button", { type: "button", title: "a picture for print, 300 dots an inch", onclick: exported.png }, "PNG"),
+    el("button", { type: "button", title: "a picture for print with text as text", onclick: exported.svg }, "SVG"),
   ] });
 
   // ---- what follows from the state
   /** @type {Derived} */
   const derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], allowed: [] };
+  /** @type {Uint8Array[]} */
   let linked = data.panels.map((p) => new Uint8Array(p.n)), shownPairs = 0;
   const allPairs = data.sets.reduce((sum, set) => sum + set.a.length, 0);
   /** @type {import("./mapcolour.js").Scale} */

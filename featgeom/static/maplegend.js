@@ -4,7 +4,8 @@
  */
 
 import { el, shown } from "./kit.js";
-import { grouped, short } from "./maplabels.js";
+import { brief, colourVar } from "./mapcolour.js";
+import { grouped } from "./maplabels.js";
 
 export const LINKS = ["link:linked", "link:alone"];
 
@@ -28,7 +29,7 @@ export function switched(off, group, entry, toggle) {
  * Points that pass the legend: 1 where nothing that is off applies to them.
  * @param {string[]} off
  * @param {Uint8Array} linked
- * @param {Int16Array | null} cats category of each point, an index into names
+ * @param {ArrayLike<number> | null} cats category of each point, an index into names
  * @param {string[]} names
  * @returns {Uint8Array}
  */
@@ -81,15 +82,16 @@ export function createLegend(act) {
       if (scale.kind === "category") {
         const all = scale.entries.map((o) => `cat:${o.name}`);
         groups.push(group(scale.title, scale.entries.map((o, i) =>
-          button(all, all[i], entry("full", `var(--lm-c${o.code})`, `${shown(o.name, 40)} · ${grouped(o.count)}`)))));
+          button(all, all[i], entry("full", `var(${colourVar(o.code)})`, `${shown(o.name, 40)} · ${grouped(o.count)}`)))));
       } else if (scale.kind === "number") {
-        groups.push(group(scale.title, [el("span", { class: "lm-entry" }, scaleText(scale.low, scale.log),
-          el("i", { class: "lm-ramp", "aria-hidden": "true" }), scaleText(scale.high, scale.log),
-          ...entry("full", "var(--lm-c0)", "no value"))]));
+        /** @param {number} v */
+        const end = (v) => brief(scale.log ? 10 ** v : v);
+        groups.push(group(scale.title, [el("span", { class: "lm-entry" }, end(scale.low),
+          el("i", { class: "lm-ramp", "aria-hidden": "true" }), end(scale.high), ...entry("full", null, "no value"))]));
       }
       for (const [name, title, texts] of /** @type {const} */ ([["size", doc.size, levels.size], ["outline", doc.outline, levels.outline]]))
-        if (title) groups.push(group(`${name}: ${shown(title, 40)}`, texts.map((text, i) =>
-          el("span", { class: "lm-entry" }, ...entry(`${name}${i}`, null, shown(text, 40))))));
+        if (title) groups.push(group(`${name}: ${shown(title, 40)}`, texts.flatMap((text, i) =>
+          (text ? [el("span", { class: "lm-entry" }, ...entry(`${name}${i}`, null, shown(text, 40)))] : []))));
       element.replaceChildren(...groups);
       if (focused) {
         const again = [...element.querySelectorAll("button")].find((o) => o.dataset.entry === focused);
@@ -97,16 +99,4 @@ export function createLegend(act) {
       }
     },
   };
-}
-
-/**
- * An end of a scale as it is read: logarithms as what they are of.
- * @param {number} v
- * @param {boolean} log
- */
-function scaleText(v, log) {
-  const value = log ? 10 ** v : v;
-  if (!Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  return size > 0 && size < 0.005 ? value.toExponential(0) : size < 10 ? short(value) : grouped(Math.round(value));
 }

@@ -7,6 +7,7 @@
 /** @typedef {import("./linkedmap.js").Spot} Spot */
 /** @typedef {import("./linkedmap.js").Search} Search */
 
+/** @type {Search["mode"][]} */
 export const MODES = ["token", "part", "regex", "label", "id"];
 export const MAX_SEARCHES = 6;
 export const MAX_QUERY = 200;
