@@ -4,14 +4,14 @@
 
 import { debounce, el, shown } from "./kit.js";
 import { grouped } from "./maplabels.js";
-import { LONGEST } from "./mapsearch.js";
+import { MAX_QUERY, MAX_SEARCHES, MODES } from "./maplink.js";
 
 /** @typedef {import("./mapsearch.js").Search} Search */
 /** @typedef {import("./mapsearch.js").Mode} Mode */
 
-const MANY = 6;
+const LARGE = 400000;   // points in all, from which a search waits until typing pauses
 /** @type {Record<Mode, [string, string]>} what a mode is called, and what to type */
-const MODES = {
+const NAMES = {
   token: ["whole token", "token or #id"], part: ["part of a token", "letters"],
   regex: ["regular expression", "^un.*ed$"], label: ["label", "words"], id: ["feature id", "12, 15-20"],
 };
@@ -24,8 +24,7 @@ const MODES = {
 export function modesOf({ panels }) {
   const tokens = panels.some((p) => p.tokens?.length);
   const labels = panels.some((p) => p.explanations || (p.cluster && p.clusterLabels.length));
-  const all = /** @type {Mode[]} */ (Object.keys(MODES));
-  return all.filter((mode) => (mode === "label" ? labels : mode === "id" || tokens));
+  return MODES.filter((mode) => (mode === "label" ? labels : mode === "id" || tokens));
 }
 
 /**
@@ -43,9 +42,9 @@ export function createFind(data, act) {
 
   const hits = el("span", { class: "lm-hits", id: `lm-hits-${Math.random().toString(36).slice(2)}` });
   const mode = el("select", { "aria-label": "What to search for" },
-    ...modesOf(data).map((name) => el("option", { value: name }, MODES[name][0])));
+    ...modesOf(data).map((name) => el("option", { value: name }, NAMES[name][0])));
   const input = el("input", {
-    type: "search", spellcheck: "false", autocomplete: "off", maxlength: LONGEST, "aria-describedby": hits.id,
+    type: "search", spellcheck: "false", autocomplete: "off", maxlength: MAX_QUERY, "aria-describedby": hits.id,
   });
   const most = el("input", { type: "checkbox" });
   const mostly = el("label", { class: "lm-most" }, most, "mostly");
@@ -57,8 +56,8 @@ export function createFind(data, act) {
   const sharesKnown = data.panels.some((p) => p.shares);
   function adapt() {
     const kind = /** @type {Mode} */ (mode.value), ofTokens = kind !== "label" && kind !== "id";
-    input.placeholder = MODES[kind][1];
-    input.setAttribute("aria-label", `Search: ${MODES[kind][0]}, for example ${MODES[kind][1]}. Enter keeps it.`);
+    input.placeholder = NAMES[kind][1];
+    input.setAttribute("aria-label", `Search: ${NAMES[kind][0]}, for example ${NAMES[kind][1]}. Enter keeps it.`);
     most.disabled = !ofTokens || !sharesKnown;
     mostly.title = !sharesKnown ? "this map does not hold in how many examples a token stands"
       : ofTokens ? "only features with it in more than half of their top examples" : "for tokens only";
@@ -69,7 +68,7 @@ export function createFind(data, act) {
     ask.cancel();
     const raw = input.value, text = mode.value === "regex" ? raw : raw.trim();
     const next = kept();
-    const asks = text.trim() && next.length < MANY;
+    const asks = text.trim() && next.length < MAX_SEARCHES;
     draft = asks ? { text, mode: /** @type {Mode} */ (mode.value), most: most.checked && !most.disabled } : null;
     act.set(draft ? { searches: [...next, draft], table: "found" } : { searches: next });
     render();
@@ -116,8 +115,8 @@ export function createFind(data, act) {
     drawn = now;
     [...chips.children].forEach((node, s) => searches[s] && recount(node, s));
     const last = searches.length - 1, error = draft ? found[last]?.error ?? "" : "";
-    const full = !draft && input.value.trim() && searches.length >= MANY;
-    const text = full ? `${MANY} searches at most: remove one` : draft ? said(last) : "";
+    const full = !draft && input.value.trim() && searches.length >= MAX_SEARCHES;
+    const text = full ? `${MAX_SEARCHES} searches at most: remove one` : draft ? said(last) : "";
     input.setAttribute("aria-invalid", String(Boolean(error || full)));
     hits.classList.toggle("lm-bad", Boolean(error || full));
     if (hits.textContent === text) return;
@@ -128,7 +127,7 @@ export function createFind(data, act) {
 
   /** @param {Search} search @param {number} s */
   function chip(search, s) {
-    const name = shown(search.text, 40), kind = search.mode === "token" ? "" : MODES[search.mode]?.[0];
+    const name = shown(search.text, 40), kind = search.mode === "token" ? "" : NAMES[search.mode]?.[0];
     const notes = [kind, search.most && "mostly"].filter(Boolean).join(", ");
     /** @param {string} sign @param {string} does @param {() => void} what */
     const button = (sign, does, what) => el("button", {
@@ -149,7 +148,7 @@ export function createFind(data, act) {
     for (const button of [...node.querySelectorAll("button")].slice(0, 2)) button.disabled = !total(s);
   }
 
-  input.addEventListener("input", ask);
+  input.addEventListener("input", data.panels.reduce((sum, p) => sum + p.n, 0) < LARGE ? write : ask);
   input.addEventListener("keydown", (e) => {
     if (e.key === "Enter" && !e.isComposing) keep();
     if (e.key === "Escape") {

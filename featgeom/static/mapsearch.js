@@ -2,6 +2,8 @@
  * What a linked map can be asked for: tokens, parts of tokens, regular expressions, labels, feature ids.
  */
 
+import { MAX_QUERY } from "./maplink.js";
+
 /** @typedef {"token" | "part" | "regex" | "label" | "id"} Mode */
 /** @typedef {{text: string, mode: Mode, most: boolean}} Search */
 /** @typedef {import("./mapdata.js").MapData} MapData */
@@ -10,11 +12,9 @@
  * @typedef {Object} Known what searches of one map leave for the next
  * @property {string[]} words the vocabulary with one mark for a space
  * @property {string[] | null} lower the same without capitals
- * @property {Map<string, Uint32Array[] | Error>} kept the last answers
  */
 
-export const LONGEST = 200;
-const KEPT = 8, CUT = 200, PATIENCE = 1000, REPEAT = 64, MOST_WAYS = 5e5;
+const CUT = 200, PATIENCE = 1000, REPEAT = 64, MOST_WAYS = 5e5;
 
 /** @type {WeakMap<MapData, Known>} */
 const memory = new WeakMap();
@@ -23,7 +23,7 @@ const memory = new WeakMap();
 function knownOf(data) {
   let known = memory.get(data);
   if (!known) {
-    known = { words: data.vocabulary.map(marked), lower: null, kept: new Map() };
+    known = { words: data.vocabulary.map(marked), lower: null };
     memory.set(data, known);
   }
   return known;
@@ -43,35 +43,13 @@ const folded = (text) => text === text.toLowerCase();
  * Capitals count only when the search has one.
  * @param {MapData} data
  * @param {Search} search
- * @returns {Uint32Array[]} rising points of every panel, not to be changed
+ * @returns {Uint32Array[]} rising points of every panel
  */
-export function findPoints(data, search) {
-  const { kept } = knownOf(data), key = JSON.stringify([search.text, search.mode, Boolean(search.most)]);
-  let answer = kept.get(key);
-  if (!answer) {
-    try {
-      answer = lookUp(data, search);
-    } catch (error) {
-      answer = /** @type {Error} */ (error);
-    }
-  }
-  kept.delete(key);
-  kept.set(key, answer);
-  if (kept.size > KEPT) kept.delete(/** @type {string} */ (kept.keys().next().value));
-  if (answer instanceof Error) throw answer;
-  return answer;
-}
-
-/**
- * The same without memory.
- * @param {MapData} data
- * @param {Search} search
- * @returns {Uint32Array[]}
- */
-export function lookUp(data, { text, mode, most }) {
+export function findPoints(data, { text, mode, most }) {
   const query = mode === "regex" ? text : text.trim();
   if (!query) return data.panels.map(() => new Uint32Array(0));
-  if (query.length > LONGEST) throw new Error(`A search has at most ${LONGEST} characters, this one ${query.length}.`);
+  const m = query.length;
+  if (m > MAX_QUERY) throw new Error(`A search has at most ${MAX_QUERY} characters, this one ${m}.`);
   if (mode === "id" || (mode === "token" && /^#\d+$/.test(query))) {
     const ranges = rangesOf(query);
     return data.panels.map((p) => pointsWhere(p, (i) => within(ranges, p.ids[i])));
@@ -90,7 +68,7 @@ export function lookUp(data, { text, mode, most }) {
  * @param {PanelData} p
  * @param {(point: number) => boolean} test
  */
-function pointsWhere(p, test) {
+export function pointsWhere(p, test) {
   const out = new Uint32Array(p.n);
   let m = 0;
   for (let i = 0; i < p.n; i++) if (test(i)) out[m++] = i;

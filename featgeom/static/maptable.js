@@ -6,11 +6,12 @@
 import { debounce, download, el, shown } from "./kit.js";
 import { BEYOND, MUTUAL, sameToken, tokensOf } from "./mapdata.js";
 import { grouped, nameOf, short, shortQ } from "./maplabels.js";
-import { LONGEST, lookUp } from "./mapsearch.js";
+import { MAX_QUERY } from "./maplink.js";
+import { findPoints, pointsWhere } from "./mapsearch.js";
 
 /** @typedef {import("./mapdata.js").MapData} MapData */
 /** @typedef {Pick<import("./linkedmap.js").MapState, "table" | "selection" | "searches" | "pins">} Doc */
-/** @typedef {Pick<import("./linkedmap.js").Derived, "pinned" | "found" | "shown">} Known */
+/** @typedef {Pick<import("./linkedmap.js").Derived, "pinned" | "found" | "shown" | "looks">} Known */
 /**
  * @typedef {Object} Rows a feature and a partner in each, as columns
  * @property {Uint8Array} panel
@@ -22,62 +23,49 @@ import { LONGEST, lookUp } from "./mapsearch.js";
 /** @typedef {"pinned" | "found" | "selected"} Tab */
 /** @typedef {Record<string, string | number | boolean | string[] | null>} Row as it is exported */
 
-const PAGE = 100, MOST_PARTNERS = 10, CHUNK = 20000, LATER = 80, NONE = 0xffffffff;
+const PAGE = 100, MOST_PARTNERS = 10, CHUNK = 20000, LATER = 80;
 /** @type {Record<Tab, string>} */
 const EMPTY = {
   pinned: "Click a feature to pin it, or press Enter on it: its partners are listed here.",
-  found: "Type into the search field: the features that it finds are listed here, each with its best partner.",
-  selected: "Hold Shift and drag over a map: the features in the box are listed here, each with its best partner.",
+  found: "Type into the search field: what it finds is listed here.",
+  selected: "Hold Shift and drag over a map: the features in the box are listed here.",
 };
 /** @type {[Column, string, boolean][]} name of a column, and whether the largest come first */
 const COLUMNS = [["feature", "feature", false], ["partner", "partner", false], ["score", "score", true],
   ["null", "null", false], ["q", "q", false], ["within", "within token", true], ["mutual", "mutual", true],
   ["mark", "doubts", false]];
+const DOUBTS = ["", "same token", "not beyond chance"];
 const FIELDS = ["panel", "feature", "tokens", "explanation", "partner_panel", "partner", "partner_tokens", "score",
   "null", "q", "within", "mutual", "same_token", "beyond_chance", "searches"];
-
-/**
- * The points that any search finds.
- * @param {MapData} data
- * @param {Known["found"]} found
- * @returns {Uint32Array[]} rising, per panel
- */
-export function foundPoints(data, found) {
-  return data.panels.map((p, i) => {
-    const lists = found.map((o) => o.points[i]).filter((o) => o.length);
-    if (lists.length < 2) return lists[0] ?? new Uint32Array(0);
-    const mask = new Uint8Array(p.n);
-    for (const list of lists) for (const point of list) mask[point] = 1;
-    const out = new Uint32Array(p.n);
-    let m = 0;
-    for (let j = 0; j < p.n; j++) if (mask[j]) out[m++] = j;
-    return out.slice(0, m);
-  });
-}
 
 /** @param {Uint32Array[]} points */
 const size = (points) => points.reduce((sum, o) => sum + o.length, 0);
 
 /**
- * The best shown pair of every point of every panel; of equal ones the first.
+ * The points that any search finds.
  * @param {MapData} data
+ * @param {Known["looks"]} looks
+ */
+const foundPoints = (data, looks) => data.panels.map((p, i) => pointsWhere(p, (point) => looks[i].found[point] > 0));
+
+/**
+ * The best shown pair of a point, as set and edge.
+ * @param {MapData} data
+ * @param {number} panel
+ * @param {number} point
  * @param {Uint8Array[]} shownEdges
  */
-function bestPairs(data, shownEdges) {
-  const best = data.panels.map(({ n }) =>
-    ({ set: new Int32Array(n).fill(-1), edge: new Uint32Array(n), score: new Float32Array(n) }));
-  data.sets.forEach((set, s) => {
-    for (const side of /** @type {const} */ (["left", "right"])) {
-      const ends = side === "left" ? set.a : set.b, { set: sets, edge, score } = best[set[side]];
-      for (let e = 0; e < ends.length; e++) {
-        const i = ends[e];
-        if (!shownEdges[s][e] || (sets[i] >= 0 && !(set.score[e] > score[i]))) continue;
-        sets[i] = s;
-        edge[i] = e;
-        score[i] = set.score[e];
-      }
-    }
-  });
+function bestPair(data, panel, point, shownEdges) {
+  let best = { set: -1, edge: 0 }, top = -Infinity;
+  for (const { set, indptr, edges } of data.panels[panel].links) {
+    let s = indptr[point];
+    while (s < indptr[point + 1] && !shownEdges[set][edges[s]]) s++;
+    if (s === indptr[point + 1]) continue;
+    const score = data.sets[set].score[edges[s]];
+    if (best.set >= 0 && !(score > top)) continue;
+    best = { set, edge: edges[s] };
+    top = score;
+  }
   return best;
 }
 
@@ -89,28 +77,23 @@ function bestPairs(data, shownEdges) {
  * @returns {Rows}
  */
 export function rowsOf(data, doc, derived) {
-  if (doc.table === "pinned") {
-    const flat = derived.pinned.flatMap(({ panel, point, partners }) =>
-      (partners.length ? partners.slice(0, MOST_PARTNERS) : [{ set: -1, edge: 0 }])
-        .map(({ set, edge }) => ({ panel, point, set, edge })));
-    return {
-      panel: Uint8Array.from(flat, (o) => o.panel), point: Uint32Array.from(flat, (o) => o.point),
-      set: Int32Array.from(flat, (o) => o.set), edge: Uint32Array.from(flat, (o) => o.edge),
-    };
-  }
-  const points = doc.table === "found" ? foundPoints(data, derived.found) : doc.selection;
-  const n = size(points), best = n ? bestPairs(data, derived.shown) : [];
-  const [point, edge] = [new Uint32Array(n), new Uint32Array(n)];
+  const flat = doc.table !== "pinned" ? [] : derived.pinned.flatMap(({ panel, point, partners }) =>
+    (partners.length ? partners.slice(0, MOST_PARTNERS) : [{ set: -1, edge: 0 }])
+      .map(({ set, edge }) => ({ panel, point, set, edge })));
+  const { table, selection } = doc;
+  const lists = table === "selected" ? selection : table === "found" ? foundPoints(data, derived.looks) : [];
+  const n = flat.length + size(lists), [point, edge] = [new Uint32Array(n), new Uint32Array(n)];
   const rows = { panel: new Uint8Array(n), point, set: new Int32Array(n), edge };
   let r = 0;
-  points.forEach((list, panel) => {
-    for (const point of list) {
-      rows.panel[r] = panel;
-      rows.point[r] = point;
-      rows.set[r] = best[panel].set[point];
-      rows.edge[r++] = best[panel].edge[point];
-    }
-  });
+  /** @param {number} p @param {number} i @param {{set: number, edge: number}} pair */
+  const put = (p, i, pair) => {
+    rows.panel[r] = p;
+    point[r] = i;
+    rows.set[r] = pair.set;
+    edge[r++] = pair.edge;
+  };
+  for (const pair of flat) put(pair.panel, pair.point, pair);
+  lists.forEach((list, p) => list.forEach((i) => put(p, i, bestPair(data, p, i, derived.shown))));
   return rows;
 }
 
@@ -129,21 +112,34 @@ function partnerOf(data, rows, r) {
 }
 
 /**
- * What speaks against a row's pair: 0 nothing, 1 same token, 2 not beyond chance.
+ * What speaks against a pair, as a place in DOUBTS.
  * @param {import("./mapdata.js").PairSet} set
  * @param {number} e
  */
 const doubt = (set, e) => (set.flags[e] & BEYOND ? Number(sameToken(set, e)) : 2);
 
-/** @typedef {(set: import("./mapdata.js").PairSet, e: number) => number} Value */
-/** @type {Record<Exclude<Column, "feature" | "partner">, Value>} */
-const VALUES = {
-  score: (set, e) => set.score[e], null: (set, e) => set.chance[e], q: (set, e) => set.q[e],
-  within: (set, e) => set.within[e], mutual: (set, e) => Number(Boolean(set.flags[e] & MUTUAL)), mark: doubt,
-};
+/**
+ * What a row is sorted by, NaN where it has nothing there.
+ * @param {MapData} data
+ * @param {Rows} rows
+ * @param {number} r
+ * @param {Column} column
+ */
+function valueOf(data, rows, r, column) {
+  const set = data.sets[rows.set[r]], e = rows.edge[r];
+  if (column === "feature" || column === "partner") {
+    const end = column === "partner" ? partnerOf(data, rows, r) : [rows.panel[r], rows.point[r]];
+    return end ? end[0] * 2 ** 32 + data.panels[end[0]].ids[end[1]] : NaN;
+  }
+  if (!set) return NaN;
+  if (column === "mutual") return set.flags[e] & MUTUAL;
+  if (column === "mark") return doubt(set, e);
+  return Math.round((set[column === "null" ? "chance" : column][e] + 2) * 1e6);
+}
 
 /**
- * Rows in the order of a column, those without a value last whichever the direction.
+ * Rows in the order of a column, those without a value last whichever the direction. Stable, by counting 16 bits at a
+ * time: a million rows must not stop the page.
  * @param {MapData} data
  * @param {Rows} rows
  * @param {Uint32Array} which rows, in the order that equal ones keep
@@ -152,40 +148,15 @@ const VALUES = {
  * @returns {Uint32Array}
  */
 export function sortRows(data, rows, which, column, down) {
-  const n = rows.point.length;
-  /** @param {(r: number) => number} key whole, below 2 ** 32 - 1 */
-  const keysFrom = (key) => {
-    const keys = new Uint32Array(n);
-    for (const r of which) {
-      const k = key(r);
-      keys[r] = k === NONE || !down ? k : NONE - 1 - k;
-    }
-    return keys;
-  };
-  if (column === "feature" || column === "partner") {
-    const panels = new Uint32Array(n), ids = new Uint32Array(n);
-    for (const r of which) {
-      const end = column === "partner" ? partnerOf(data, rows, r) : [rows.panel[r], rows.point[r]];
-      panels[r] = end ? end[0] : NONE;
-      ids[r] = end ? data.panels[end[0]].ids[end[1]] : NONE;
-    }
-    return sorted(sorted(which, keysFrom((r) => ids[r])), keysFrom((r) => panels[r]));
+  const n = rows.point.length, low = new Uint32Array(n), high = new Uint32Array(n);
+  for (const r of which) {
+    const value = valueOf(data, rows, r, column), ranked = down ? 2 ** 47 - value : value;
+    const key = value === value ? ranked : 2 ** 48 - 1;
+    low[r] = key % 2 ** 32;
+    high[r] = key / 2 ** 32;
   }
-  const value = VALUES[column];
-  return sorted(which, keysFrom((r) => {
-    const v = rows.set[r] < 0 ? NaN : value(data.sets[rows.set[r]], rows.edge[r]);
-    return v === v ? Math.round((v + 2) * 1e6) : NONE;
-  }));
-}
-
-/**
- * Stable, by counting 16 bits at a time: a million rows must not stop the page.
- * @param {Uint32Array} which
- * @param {Uint32Array} keys
- */
-function sorted(which, keys) {
   let order = which;
-  for (const shift of [0, 16]) {
+  for (const [keys, shift] of /** @type {const} */ ([[low, 0], [low, 16], [high, 0]])) {
     const at = new Uint32Array(65537), next = new Uint32Array(order.length);
     for (const r of order) at[((keys[r] >>> shift) & 65535) + 1]++;
     for (let k = 0; k < 65536; k++) at[k + 1] += at[k];
@@ -203,14 +174,14 @@ function sorted(which, keys) {
  * @returns {Uint32Array}
  */
 export function filterRows(data, rows, text) {
-  const all = new Uint32Array(rows.point.length), query = text.trim().slice(0, LONGEST);
+  const all = new Uint32Array(rows.point.length), query = text.trim().slice(0, MAX_QUERY);
   for (let r = 0; r < all.length; r++) all[r] = r;
   if (!query) return all;
   const masks = data.panels.map((p) => new Uint8Array(p.n));
   /** @type {import("./mapsearch.js").Mode[]} */
   const modes = ["part", "label", ...(/^#?\d+$/.test(query) ? /** @type {const} */ (["id"]) : [])];
   for (const mode of modes) {
-    lookUp(data, { text: query, mode, most: false }).forEach((points, p) => {
+    findPoints(data, { text: query, mode, most: false }).forEach((points, p) => {
       for (const i of points) masks[p][i] = 1;
     });
   }
@@ -270,17 +241,19 @@ function cell(value, between) {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-/**
- * @param {Row[]} records
- * @param {boolean} [head]
- */
-export function toCsv(records, head = true) {
-  const lines = records.map((o) => FIELDS.map((name) => cell(o[name], name === "searches" ? "; " : " ")));
-  return [...(head ? [FIELDS] : []), ...lines].map((cells) => cells.join(",") + "\r\n").join("");
-}
+/** @param {Row} record */
+const csvLine = (record) => FIELDS.map((name) => cell(record[name], name === "searches" ? "; " : " ")).join(",");
+/** @type {Record<string, {line: (record: Row) => string, whole: (lines: string[]) => string}>} */
+const FORMATS = {
+  csv: { line: csvLine, whole: (lines) => [FIELDS.join(","), ...lines, ""].join("\r\n") },
+  json: { line: (record) => JSON.stringify(record), whole: (lines) => `[\n${lines.join(",\n")}\n]\n` },
+};
 
 /** @param {Row[]} records */
-export const toJson = (records) => `[\n${records.map((o) => JSON.stringify(o)).join(",\n")}\n]\n`;
+export const toCsv = (records) => FORMATS.csv.whole(records.map(FORMATS.csv.line));
+
+/** @param {Row[]} records */
+export const toJson = (records) => FORMATS.json.whole(records.map(FORMATS.json.line));
 
 /**
  * @param {MapData} data
@@ -291,7 +264,7 @@ export function createTable(data, act) {
   /** @type {Doc} */
   let doc = { table: "pinned", selection: [], searches: [], pins: [] };
   /** @type {Known} */
-  let derived = { pinned: [], found: [], shown: [] };
+  let derived = { pinned: [], found: [], shown: [], looks: [] };
   let rows = rowsOf(data, doc, derived), pages = 1;
   /** @type {Uint32Array} the rows that pass the filter, sorted */
   let order = new Uint32Array(0);
@@ -306,7 +279,7 @@ export function createTable(data, act) {
     type: "button", role: "tab", id: `${uid}-${name}`, "aria-controls": uid, onclick: () => open(name),
   }));
   const filter = el("input", {
-    type: "text", class: "lm-filter", placeholder: "filter", maxlength: LONGEST, spellcheck: "false",
+    type: "text", class: "lm-filter", placeholder: "filter", maxlength: MAX_QUERY, spellcheck: "false",
     autocomplete: "off", "aria-label": "Filter the rows by token, explanation or feature id",
   });
   const saves = ["csv", "json"].map((kind) => el("button", {
@@ -321,7 +294,7 @@ export function createTable(data, act) {
     const from = body.childElementCount;
     pages++;
     draw();
-    focusOn(buttons(body.children[from])[0]);
+    body.children[from].querySelector("button")?.focus();
   } });
   const panel = el("div", { class: "lm-scroll", role: "tabpanel", id: uid, tabindex: "0" }, table, empty, more);
   const tablist = el("div", { class: "lm-tabs", role: "tablist", "aria-label": "Features" }, ...tabs);
@@ -354,7 +327,7 @@ export function createTable(data, act) {
     body.replaceChildren();
     draw();
   }
-  const later = debounce(fill, LATER), laterFilter = debounce(arrange, LATER);
+  const later = debounce(fill, LATER);
 
   function draw() {
     const from = body.childElementCount, to = Math.min(order.length, pages * PAGE), all = rows.point.length;
@@ -373,7 +346,6 @@ export function createTable(data, act) {
     more.hidden = to === order.length;
     more.textContent = `Show ${grouped(Math.min(PAGE, order.length - to))} more`;
     for (const button of saves) button.disabled = !order.length;
-    buttons()[0]?.setAttribute("tabindex", "0");
   }
 
   /** @param {number} r */
@@ -384,24 +356,23 @@ export function createTable(data, act) {
     const number = (text) => el("td", { class: "lm-number" }, set && text);
     /** @param {number} q @param {number} i @param {string} does */
     const feature = (q, i, does) => [
-      el("button", { type: "button", class: "lm-name fg-text", tabindex: "-1", "data-does": does }, nameOf(data, q, i)),
+      el("button", { type: "button", class: "lm-name fg-text", "data-does": does }, nameOf(data, q, i)),
       ...tokensOf(data, q, i).slice(0, 4).map((t) => el("span", { class: "lm-token fg-text" }, shown(t, 20))),
     ];
     const none = () => el("span", { class: "fg-muted" }, "no partner shown");
     const unpin = () => el("button", {
-      type: "button", tabindex: "-1", "data-does": "unpin", "aria-label": `Unpin ${nameOf(data, rows.panel[r], at)}`,
+      type: "button", "data-does": "unpin", "aria-label": `Unpin ${nameOf(data, rows.panel[r], at)}`,
     }, "unpin");
     return el("tr", { "data-row": r },
       el("th", { scope: "row" }, ...feature(rows.panel[r], at, "own")),
       el("td", {}, ...(partner ? feature(...partner, "partner") : [none()])),
       number(short(set?.score[e])), number(short(set?.chance[e])), number(shortQ(set?.q[e])),
       number(short(set?.within[e])), el("td", {}, set && set.flags[e] & MUTUAL ? "mutual" : ""),
-      el("td", { class: "lm-doubt" }, set && ["", "same token", "not beyond chance"][doubt(set, e)]),
+      el("td", { class: "lm-doubt" }, set && DOUBTS[doubt(set, e)]),
       doc.table === "pinned" && el("td", {}, first && unpin()));
   }
 
-  /** @param {ParentNode} [within] @returns {HTMLButtonElement[]} */
-  const buttons = (within = body) => [...within.querySelectorAll("button")];
+  const buttons = () => [...body.querySelectorAll("button")];
   body.addEventListener("click", (e) => {
     const target = /** @type {Element} */ (e.target), tr = target.closest("tr"), button = target.closest("button");
     if (!tr || (!button && String(getSelection()))) return;   // text is being copied
@@ -411,27 +382,7 @@ export function createTable(data, act) {
     }
     const at = buttons().indexOf(button);
     act.pin(...own);
-    focusOn(buttons()[at] ?? buttons().at(-1) ?? panel);
-  });
-  /** @param {HTMLElement} next the one button of the table that Tab reaches */
-  function focusOn(next) {
-    for (const button of buttons()) button.tabIndex = button === next ? 0 : -1;
-    next.focus();
-  }
-  body.addEventListener("focusin", (e) => {
-    for (const button of buttons()) button.tabIndex = button === e.target ? 0 : -1;
-  });
-  body.addEventListener("keydown", (e) => {
-    const lines = [...body.children], tr = /** @type {Element} */ (e.target).closest("tr");
-    if (!tr) return;
-    const across = buttons(tr), c = across.findIndex((o) => o === e.target), l = lines.indexOf(tr);
-    const side = { ArrowLeft: -1, ArrowRight: 1 }[e.key];
-    const to = { ArrowUp: l - 1, ArrowDown: l + 1, Home: 0, End: lines.length - 1 }[e.key];
-    if (side === undefined && to === undefined) return;
-    e.preventDefault();
-    const row = to === undefined ? across : lines[to] ? buttons(lines[to]) : [];
-    const next = to === undefined ? row[c + (side ?? 0)] : row[Math.min(c, row.length - 1)];
-    if (next) focusOn(next);
+    (buttons()[at] ?? panel).focus();
   });
   element.addEventListener("keydown", (e) => {
     e.stopPropagation();   // a notebook has its own keys
@@ -442,23 +393,16 @@ export function createTable(data, act) {
     open(names[to]);
     tabs[to].focus();
   });
-  filter.addEventListener("input", laterFilter);
-  filter.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") filter.value = "";
-    if (e.key === "Escape" || e.key === "Enter") arrange();
-  });
+  filter.addEventListener("input", debounce(arrange, LATER));
 
   /** @param {string} kind */
   async function save(kind) {
-    const name = `featgeom-${doc.table}.${kind}`, [state, known, kept, which] = [doc, derived, rows, order], parts = [];
-    for (let k = 0; k < which.length; k += CHUNK) {
-      const records = Array.from(which.subarray(k, k + CHUNK), (r) => recordOf(data, state, known, kept, r));
-      parts.push(kind === "csv" ? toCsv(records, !k) : (k ? ",\n" : "[\n") + toJson(records).slice(2, -3));
-      if (which.length > CHUNK) await new Promise((done) => { setTimeout(done); });
+    const name = `featgeom-${doc.table}.${kind}`, [state, known, kept, which] = [doc, derived, rows, order], lines = [];
+    for (const r of which) {
+      lines.push(FORMATS[kind].line(recordOf(data, state, known, kept, r)));
+      if (lines.length % CHUNK === 0) await new Promise((done) => { setTimeout(done); });
     }
-    if (kind === "json") parts.push("\n]\n");
-    const type = kind === "csv" ? "text/csv" : "application/json";
-    download(name, which.length > CHUNK ? new Blob(parts) : parts.join(""), `${type};charset=utf-8`, element);
+    download(name, FORMATS[kind].whole(lines), kind === "csv" ? "text/csv" : "application/json", element);
     act.say(`${grouped(which.length)} rows saved as ${name}.`);
   }
 
@@ -471,7 +415,7 @@ export function createTable(data, act) {
     update(state, known) {
       doc = state;
       derived = { ...known };
-      if (counted !== known.found) foundCount = size(foundPoints(data, known.found));
+      if (counted !== known.found) foundCount = size(foundPoints(data, known.looks));
       counted = known.found;
       const counts = { pinned: doc.pins.length, found: foundCount, selected: size(doc.selection) };
       tabs.forEach((tab, t) => {
@@ -482,16 +426,12 @@ export function createTable(data, act) {
         if (open) panel.setAttribute("aria-labelledby", tab.id);
       });
       const from = { pinned: doc.pins, found: derived.found, selected: doc.selection }[doc.table];
-      const needs = [doc.table, from, derived.shown];
+      const needs = [doc.table, derived.shown, from];
       if (needs.every((o, i) => o === made[i])) return;
       const soon = doc.table !== "pinned" && doc.table === made[0];
       made = needs;
       if (soon) later();
       else fill();
-    },
-    dispose() {
-      later.cancel();
-      laterFilter.cancel();
     },
   };
 }

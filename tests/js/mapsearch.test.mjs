@@ -1,7 +1,7 @@
 // What the linked map can be asked for: every mode, smart case, marks of spaces, ids, shares, and patterns that would stop the page.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { findPoints, lookUp } from "../../featgeom/static/mapsearch.js";
+import { findPoints } from "../../featgeom/static/mapsearch.js";
 
 const VOCABULARY = ["␣king", "Queen", "12", "<img onerror=1>", "▁Paris", "Ġrain", "kingdom", "a\0b", "ĠNew York", "x".repeat(10000) + "y", "🙂", "שלום"];
 
@@ -96,17 +96,6 @@ test("panels without tokens or points, and hostile words, find what there is", (
   assert.deepEqual(find("5", "token", false, map(bare, B())), [[1], [1]]);
   assert.deepEqual([find("<img onerror=1>"), find("a\0b"), find("שלום"), find("🙂"), find("__proto__"), find("constructor", "part")],
     [[[], [0]], [[], [2]], [[], [2]], [[], [2]], [[], []], [[], []]]);
-});
-
-test("an answer is kept, an error too, and lookUp asks anew", () => {
-  const data = map(), search = { text: "king", mode: "part", most: false };
-  assert.equal(findPoints(data, search), findPoints(data, { ...search }));
-  assert.notEqual(findPoints(data, search), lookUp(data, search));
-  let first;
-  try { find("(", "regex", false, data); } catch (error) { first = error; }
-  assert.throws(() => find("(", "regex", false, data), (error) => error === first);
-  for (let i = 0; i < 30; i++) find(`k${i}`, "part", false, data);
-  assert.deepEqual(find("king", "part", false, data), [[0, 3], [0]]);
 });
 
 test("random maps: the same points as a naive search", () => {

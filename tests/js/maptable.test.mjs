@@ -1,7 +1,8 @@
 // The table of the linked map without a browser: rows of every tab, their order, what a filter keeps, what is exported.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { filterRows, foundPoints, recordOf, rowsOf, sortRows, toCsv, toJson } from "../../featgeom/static/maptable.js";
+import { bothWays } from "../../featgeom/static/mapdata.js";
+import { filterRows, recordOf, rowsOf, sortRows, toCsv, toJson } from "../../featgeom/static/maptable.js";
 
 const NONE = NaN;
 function panel(name, ids, tokens, more = {}) {
@@ -16,10 +17,18 @@ function map() {
   const set = { left: 0, right: 1, a: Uint32Array.of(0, 0, 1, 2), b: Uint32Array.of(0, 1, 0, 1), score: Float32Array.of(0.9, 0.5, NONE, 0.7),
     chance: Float32Array.of(0.1, -0.2, 0.3, 0.1), q: Float32Array.of(0.001, NONE, 0.5, 0.04), within: Float32Array.of(0.55, NONE, 0, -0.12),
     flags: Uint8Array.of(2 | 4 | 8, 4, 0, 4 | 1), metric: "correlation", total: 4 };
-  return { panels, sets: [set], vocabulary, columns: [], meta: {} };
+  return linked({ panels, sets: [set], vocabulary, columns: [], meta: {} });
+}
+function linked(data) {
+  data.sets.forEach((set, s) => {
+    const [forth, back] = bothWays(set, data.panels[set.left].n, data.panels[set.right].n);
+    data.panels[set.left].links.push({ set: s, other: set.right, ...forth });
+    data.panels[set.right].links.push({ set: s, other: set.left, ...back });
+  });
+  return data;
 }
 const partner = (panel, point, edge) => ({ panel, point, set: 0, edge });
-const derived = (more = {}) => ({ pinned: [], found: [], shown: [Uint8Array.of(1, 1, 1, 1)], ...more });
+const derived = (more = {}) => ({ pinned: [], found: [], looks: [], shown: [Uint8Array.of(1, 1, 1, 1)], ...more });
 const doc = (table, more = {}) => ({ table, selection: [new Uint32Array(0), new Uint32Array(0)], searches: [], pins: [], ...more });
 const found = (a, b, error = "") => ({ points: [Uint32Array.from(a), Uint32Array.from(b)], error, at: -1 });
 const plain = (rows) => [...rows.point].map((point, r) => [rows.panel[r], point, rows.set[r] < 0 ? null : rows.edge[r]]);
@@ -40,10 +49,8 @@ test("selected: every point with its best shown partner, seen from either end", 
 });
 
 test("found: what any search finds, once", () => {
-  const data = map(), hits = [found([0, 2], []), found([2, 3], [1]), found([], [], "bad")];
-  assert.deepEqual(foundPoints(data, hits).map((o) => [...o]), [[0, 2, 3], [1]]);
-  assert.deepEqual(plain(rowsOf(data, doc("found"), derived({ found: hits }))), [[0, 0, 0], [0, 2, 3], [0, 3, null], [1, 1, 3]]);
-  assert.deepEqual(foundPoints(data, []).map((o) => [...o]), [[], []]);
+  const data = map(), looks = [{ found: Uint8Array.of(1, 0, 2, 2) }, { found: Uint8Array.of(0, 2) }];
+  assert.deepEqual(plain(rowsOf(data, doc("found"), derived({ looks }))), [[0, 0, 0], [0, 2, 3], [0, 3, null], [1, 1, 3]]);
 });
 
 test("sorting by every column: missing ones last both ways, equal ones keep their order", () => {
@@ -63,6 +70,7 @@ test("sorting a hundred thousand random rows equals the engine's stable sort", (
   const data = { panels: [panel("A", Array.from({ length: n }, (_, i) => i), Array(n).fill([])), panel("B", [7], [[]])], vocabulary: [], meta: {} };
   const values = Float32Array.from({ length: n }, () => (rand(5) ? rand(400) / 200 - 1 : NaN));
   data.sets = [{ left: 0, right: 1, a: Uint32Array.from({ length: n }, (_, i) => i), b: new Uint32Array(n), score: values, chance: values, q: values, within: values, flags: new Uint8Array(n) }];
+  linked(data);
   const shown = [new Uint8Array(n).fill(1)], rows = rowsOf(data, doc("selected", { selection: [data.sets[0].a, new Uint32Array(0)] }), derived({ shown }));
   for (const down of [false, true]) {
     const wanted = [...Array(n).keys()].sort((i, j) => {
@@ -104,8 +112,8 @@ test("CSV: quotes, and nothing that a spreadsheet would run", () => {
   assert.equal(lines[1], "A,11,'=1+1,,B,0,␣king,,0.3,0.5,0,false,true,false,");
   assert.equal(lines[2], 'A,12,"say ""hi"", you @a\nb",12 apostles,B,5,queen,0.7,0.1,0.04,-0.12,false,true,true,');
   assert.equal(lines[3], "A,40,,'-x,,,,,,,,,,,");
-  assert.deepEqual([toCsv([]).split("\r\n").length, toCsv([], false), lines.length], [2, "", 7]);
-  for (const bad of ["=a", "+a", "-a", "@a", "\ta", "\ra", "\na"]) assert.match(toCsv([{ ...records()[0], panel: bad }], false), /^"?'/);
+  assert.deepEqual([toCsv([]).split("\r\n").length, lines.length], [2, 7]);
+  for (const bad of ["=a", "+a", "-a", "@a", "\ta", "\ra", "\na"]) assert.match(toCsv([{ ...records()[0], panel: bad }]), /\r\n"?'/);
 });
 
 test("JSON: parses back to the same records, NaN as null", () => {
