@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODES', 'LinkedMap']
 
-# %% ../nbs/10b_linkedmap.ipynb #6fbf38c7
+# %% ../nbs/10b_linkedmap.ipynb #fcb6c1f8
 import numpy as np
 import traitlets
 
@@ -13,8 +13,8 @@ from .core import FeatgeomError, check_kind, check_whole, generator, nearest
 from .widget import Widget, pack, svg_text
 from .matching import Pairs
 from .embedding import as_list
-from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_arrays, pair_arrays, pair_flags,
-                             panel_arrays, points_of, quantise, vocabulary)
+from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_arrays, given_of, pair_arrays,
+                             pair_flags, panel_arrays, points_of, quantise, vocabulary)
 
 # %% ../nbs/10b_linkedmap.ipynb #711e1ed2
 MODES = 'token', 'part', 'regex', 'label', 'id'
@@ -45,7 +45,7 @@ def _search(value):
     if len(text) > 200: raise FeatgeomError(f'A search of {len(text):,} characters', 'At most 200', 'Shorten it')
     return dict(text=text, mode=mode, most=_yes('most of a search', value.get('most', False)))
 
-# %% ../nbs/10b_linkedmap.ipynb #39cc07d5
+# %% ../nbs/10b_linkedmap.ipynb #876dede3
 class LinkedMap(Widget):
     """Two or more maps side by side, linked by pairs: point at a feature and its partners turn yellow everywhere.
 
@@ -170,8 +170,8 @@ class LinkedMap(Widget):
     def _off(self, entries):
         "Entries of the legend that are switched off."
         for o in as_list('off', entries):
-            known = isinstance(o, str) and (o in ('link:linked', 'link:alone') or o.startswith('cat:') and len(o) <= 1000)
-            if not known:
+            known = isinstance(o, str) and len(o) <= 1000
+            if not known or not (o.startswith('cat:') or o in ('link:linked', 'link:alone')):
                 raise FeatgeomError(f'off with {o!r}', "'link:linked', 'link:alone', 'cat:NAME'", 'Use one of these')
         return list(dict.fromkeys(entries))
 
@@ -237,7 +237,7 @@ def _notes(panels, missing, sets):
         notes.append('These pairs were made without a null: none of them can be called beyond chance.')
     return notes
 
-# %% ../nbs/10b_linkedmap.ipynb #d518fbd4
+# %% ../nbs/10b_linkedmap.ipynb #658cb2da
 _SIDE, _MOST = 340, 1500   # of a still: pixels a panel, points a panel
 
 def _dots(places, size, colour):
@@ -260,7 +260,8 @@ def _strongest(panels, pairs):
         drawn = np.isin(part.a, panels[left].ids) & np.isin(part.b, panels[right].ids) & more
         if not drawn.any(): continue
         r = int(np.where(drawn, part.score, -np.inf).argmax())
-        numbers = dict(score=part.score[r], null=part.null[r]) | {'within token': part.within[r]}
+        numbers = dict(score=part.score[r], null=part.null[r])
+        numbers[f'within {given_of(part, panels[left])}'] = part.within[r]
         facts = ', '.join(f'{k} {v:.2f}' for k, v in numbers.items() if np.isfinite(v))
         both = f'{panels[left].name} {part.a[r]} and {panels[right].name} {part.b[r]}'
         return {left: part.a[r], right: part.b[r]}, f'{both}: {facts}'

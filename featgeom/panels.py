@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FINE', 'BITS', 'BEYOND', 'INSIDE', 'TOKEN_ONLY', 'Column', 'Panel', 'planes', 'quantise', 'vocabulary',
-           'panel_arrays', 'column_arrays', 'pair_flags', 'keep_pairs', 'points_of', 'pair_arrays']
+           'panel_arrays', 'column_arrays', 'pair_flags', 'keep_pairs', 'points_of', 'given_of', 'pair_arrays']
 
 # %% ../nbs/10a_panels.ipynb #89a53448
 from collections import Counter
@@ -363,7 +363,7 @@ def keep_pairs(
     if not len(a): return np.zeros(0, bool)
     return _choose(np.argsort(-score, kind='stable'), a, b, a.max() + 1, b.max() + 1, limit)
 
-# %% ../nbs/10a_panels.ipynb #f240f635
+# %% ../nbs/10a_panels.ipynb #56ed2293
 def points_of(
     panel: Panel,
     ids,           # (m,) feature ids
@@ -373,6 +373,14 @@ def points_of(
     if not len(order): return np.full(len(ids), -1)
     at = order[np.minimum(np.searchsorted(panel.ids, ids, sorter=order), len(order) - 1)]
     return np.where(panel.ids[at] == ids, at, -1)
+
+def given_of(
+    pairs,        # `Pairs`
+    left: Panel,  # of `pairs.a`
+) -> str:
+    "What the within-token score holds fixed, as one word: token, bigram, position, or what rows are (span)."
+    given = pairs.meta.get('given') or 'token'
+    return left.rows.removesuffix('s') if given == 'token' else str(given)
 
 def pair_arrays(
     pairs,          # `Pairs`
@@ -394,4 +402,4 @@ def pair_arrays(
                   flags=pair_flags(pairs)[rows])
     tested = bool(len(a) == 0 or np.isfinite(pairs.null).any())
     return arrays, dict(total=len(a), kept=len(rows), off_map=off, tested=tested,
-                        metric=str(pairs.meta.get('metric', 'score')))
+                        metric=str(pairs.meta.get('metric', 'score')), given=given_of(pairs, left))

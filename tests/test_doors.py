@@ -33,6 +33,7 @@ def good(tmp_path_factory):
     said = [f'the king {i} saw the queen and the cat' for i in range(12)]
     xy, count = hostile.seeded(30, 2), iter(range(10**9))
     panel = lambda name: fg.Panel(name, hostile.seeded(hostile.F, 2), ['a']*hostile.F)
+    talking = fg.LinkedMap([panel('A'), panel('B')], pairs)
     new = lambda: root/'out'/str(next(count))
     dense = acts.csr().toarray()
     return {
@@ -80,8 +81,11 @@ def good(tmp_path_factory):
         'embed': (fg.embed, dict(vectors=hostile.seeded(30, 4), method='pca', seed=0, n_neighbors=5, min_dist=.1, keep=np.ones(30, bool), sample=20)),
         'quality': (embedding.quality, dict(vectors=hostile.seeded(30, 4), xy=xy, k=5, sample=20, seed=0)),
         'clusters': (fg.clusters, dict(xy=xy, labels=['a']*30, min_size=5, words=3)),
-        'Panel': (fg.Panel, dict(name='A', xy=xy, labels=['a']*30, ids=np.arange(30), fires=np.arange(30), cluster=np.zeros(30, int), cluster_labels=('a',), note='n')),
-        'LinkedMap': (fg.LinkedMap, dict(panels=[panel('A'), panel('B')], pairs=pairs, partners=2)),
+        'Panel': (fg.Panel, dict(name='A', xy=xy, labels=['a']*30, ids=np.arange(30), fires=np.arange(30), cluster=np.zeros(30, int), cluster_labels=('a',), note='n', columns=dict(c=np.arange(30)), shares=np.ones((30, 1)),
+                                  explanations=['e']*30, rows='tokens', total=99)),
+        'LinkedMap': (fg.LinkedMap, dict(panels=[panel('A'), panel('B')], pairs=pairs, partners=2, colour='density', size='rate', outline='')),
+        'a column of a panel': (lambda column: fg.LinkedMap([fg.Panel('A', xy, columns=dict(c=column))]), dict(column=np.arange(30))),
+        'LinkedMap traits': (lambda **o: [setattr(talking, k, v) for k, v in o.items()], dict(selected={'A': [0]}, hovered=['A', 0], pinned=[['A', 0]], searches=[dict(text='a')], view=dict(min=0.))),
         'read_texts': (lambda **o: list(fg.read_texts(**o)), dict(source=root/'texts'/'a.json', column='text')),
         'balanced': (texts.balanced, dict(texts=said, words=['king', 'cat'], cap=3, max_documents=5, case=True)),
         'align_spans': (fg.align_spans, dict(acts_a=acts, acts_b=acts, pool='max', store=None, progress=False)),
@@ -104,7 +108,7 @@ def good(tmp_path_factory):
 DOORS = ['load_model', 'capture', 'token_windows', 'batches', 'pad', 'LanguageModel.site', 'LanguageModel.width', 'load_sae', 'load_sae, a dict', 'SAE.encode', 'SAE.encode_csr', 'SAE.decode',
          'SAE.reconstruct', 'SAE.save', 'fvu', 'FeatureSpace.load', 'FeatureSpace.health', 'health', 'train_sae', 'collect', 'compare', 'FeatureActs.open', 'FeatureActs.from_csr',
          'FeatureActs.from_dense', 'FeatureActs.select', 'FeatureActs.column', 'FeatureActs.token_text', 'FeatureActs.save', 'Rows', 'firing_counts', 'feature_stats', 'token_strings', 'top_tokens',
-         'token_labels', 'outliers', 'match', 'match_decoders', 'Pairs.load', 'Embedding.load', 'embed', 'quality', 'clusters', 'Panel', 'LinkedMap', 'read_texts', 'balanced', 'align_spans', 'split_alike',
+         'token_labels', 'outliers', 'match', 'match_decoders', 'Pairs.load', 'Embedding.load', 'embed', 'quality', 'clusters', 'Panel', 'LinkedMap', 'a column of a panel', 'LinkedMap traits', 'read_texts', 'balanced', 'align_spans', 'split_alike',
          'to_parquet', 'from_parquet', 'to_torch', 'from_torch', 'to_delphi', 'from_delphi', 'zoo_path', 'tell', 'permutation_p', 'bh', 'shifts', 'permute_within', 'generator', 'row_groups']
 
 # a name that could be one of the hub would be looked for there
