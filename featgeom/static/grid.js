@@ -69,6 +69,32 @@ function cellsOf(g, x0, y0, x1, y1) {
 }
 
 /**
+ * Look at cells ring by ring outwards from the one under (px, py), until no nearer point can come.
+ * @param {Grid} g
+ * @param {number} px
+ * @param {number} py
+ * @param {() => number} bound how far a point that matters can be, asked before every ring
+ * @param {(from: number, to: number) => void} look at these items
+ */
+function outwards(g, px, py, bound, look) {
+  const { cols, rows, start, cell } = g, cx = Math.floor((px - g.x0) / cell), cy = Math.floor((py - g.y0) / cell);
+  const first = Math.max(0, -cx, cx - cols + 1, -cy, cy - rows + 1);
+  const last = Math.max(cx, cols - 1 - cx, cy, rows - 1 - cy);
+  // The cell under the point may reach up to its very edge, and quotients are rounded: hence 1.001 less.
+  for (let ring = first; ring <= last && (ring - 1.001) * cell <= bound(); ring++) {
+    const left = cx - ring, right = cx + ring, from = Math.max(0, left), to = Math.min(cols - 1, right);
+    for (let r = Math.max(0, cy - ring); r <= Math.min(rows - 1, cy + ring); r++) {
+      const row = r * cols;
+      if (Math.abs(r - cy) === ring) look(start[row + from], start[row + to + 1]);
+      else {
+        if (left >= 0) look(start[row + left], start[row + left + 1]);
+        if (right < cols) look(start[row + right], start[row + right + 1]);
+      }
+    }
+  }
+}
+
+/**
  * Nearest point to (px, py) within `radius`, or -1. Of equally near ones the lowest index.
  * @param {Grid} g
  * @param {number} px
@@ -77,18 +103,16 @@ function cellsOf(g, x0, y0, x1, y1) {
  * @param {(i: number) => boolean} [accept] points it refuses are not seen
  */
 export function gridNearest(g, px, py, radius, accept) {
-  if (!g.n) return -1;
-  const { c0, c1, r0, r1 } = cellsOf(g, px - radius, py - radius, px + radius, py + radius);
+  const { x, y, items } = g;
   let best = -1, bestD = radius * radius;
-  if (c1 < c0) return best;
-  for (let r = r0; r <= r1; r++) {
-    for (let s = g.start[r * g.cols + c0], e = g.start[r * g.cols + c1 + 1]; s < e; s++) {
-      const i = g.items[s], dx = g.x[i] - px, dy = g.y[i] - py, d = dx * dx + dy * dy;
+  if (g.n) outwards(g, px, py, () => Math.sqrt(bestD), (from, to) => {
+    for (let s = from; s < to; s++) {
+      const i = items[s], d = (x[i] - px) ** 2 + (y[i] - py) ** 2;
       if (d > bestD || (d === bestD && best >= 0 && i > best) || (accept && !accept(i))) continue;
       best = i;
       bestD = d;
     }
-  }
+  });
   return best;
 }
 
@@ -201,36 +225,56 @@ export function gridInPolygon(g, xs, ys) {
  * @returns {number[]}
  */
 export function gridNeighbours(g, px, py, k) {
-  const want = Math.min(k, g.n);
-  if (!want) return [];
-  /** @param {number} i */
-  const dist = (i) => (g.x[i] - px) ** 2 + (g.y[i] - py) ** 2;
-  for (let radius = g.cell; ; radius *= 2) {
-    const near = gridInCircle(g, px, py, radius);
-    if (near.length >= want) return [...near].sort((i, j) => dist(i) - dist(j) || i - j).slice(0, want);
-  }
+  const { x, y, items } = g, want = Math.min(k, g.n);
+  /** @type {{i: number, d: number}[]} */
+  const best = [];
+  const worst = () => (best.length < want ? Infinity : best[want - 1].d);
+  if (want) outwards(g, px, py, () => Math.sqrt(worst()), (from, to) => {
+    for (let s = from; s < to; s++) {
+      const i = items[s], d = (x[i] - px) ** 2 + (y[i] - py) ** 2;
+      if (d > worst()) continue;
+      let at = best.length;
+      while (at && (best[at - 1].d > d || (best[at - 1].d === d && best[at - 1].i > i))) at--;
+      best.splice(at, 0, { i, d });
+      if (best.length > want) best.pop();
+    }
+  });
+  return best.map((o) => o.i);
 }
 
 /**
  * Where an arrow key leads: of the points within 45 degrees of the direction (dx, dy) from (px, py) the nearest, when
- * distance off the axis counts double. -1 when nothing lies there.
+ * distance off the axis counts double; of equal ones the lowest index. -1 when nothing lies there.
  * @param {Grid} g
  * @param {number} px
  * @param {number} py
- * @param {number} dx -1, 0 or 1
+ * @param {number} dx -1, 0 or 1; 0 when dy is not
  * @param {number} dy -1, 0 or 1
  * @param {(i: number) => boolean} [accept]
  */
 export function gridToward(g, px, py, dx, dy, accept) {
+  const { x, y, cols, rows, start, items, cell } = g;
+  const cx = Math.floor((px - g.x0) / cell), cy = Math.floor((py - g.y0) / cell);
   let best = -1, bestCost = Infinity;
-  for (let i = 0; i < g.n; i++) {
-    const ux = g.x[i] - px, uy = g.y[i] - py;
-    const along = ux * dx + uy * dy, off = Math.abs(ux * dy) + Math.abs(uy * dx);
-    if (along <= 0 || off > along) continue;
-    const cost = along + 2 * off;
-    if (cost < bestCost && (!accept || accept(i))) {
+  /** @param {number} c @param {number} r */
+  const look = (c, r) => {
+    for (let s = start[r * cols + c]; s < start[r * cols + c + 1]; s++) {
+      const i = items[s], ux = x[i] - px, uy = y[i] - py;
+      const along = ux * dx + uy * dy, off = Math.abs(ux * dy) + Math.abs(uy * dx), cost = along + 2 * off;
+      if (along <= 0 || off > along || cost > bestCost || (cost === bestCost && i > best)) continue;
+      if (accept && !accept(i)) continue;
       best = i;
       bestCost = cost;
+    }
+  };
+  // Line by line of cells away from the point, each as wide as 45 degrees reach there.
+  const ahead = dx + dy, from = dx ? cx : cy, lines = dx ? cols : rows, across = dx ? cy : cx, width = dx ? rows : cols;
+  const first = Math.max(0, ahead > 0 ? -from : from - lines + 1), last = ahead > 0 ? lines - 1 - from : from;
+  for (let step = first; g.n && step <= last && (step - 1.001) * cell <= bestCost; step++) {
+    const line = from + ahead * step;
+    for (let o = Math.max(0, across - step - 1); o <= Math.min(width - 1, across + step + 1); o++) {
+      if (dx) look(line, o);
+      else look(o, line);
     }
   }
   return best;
