@@ -41,6 +41,7 @@ import { buildGrid } from "./grid.js";
  * @property {Float32Array} within NaN where a side has no variance left
  * @property {Uint8Array} flags TOKEN_ONLY | MUTUAL | BEYOND | WITHIN_BEYOND
  * @property {string} metric
+ * @property {string} given what `within` holds fixed: "token", "span", ...
  * @property {number} total pairs before the page's limit
  */
 /** @typedef {{indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}} Lists partners and edges of every point */
@@ -239,7 +240,7 @@ function readPanel(arrays, m, p, columns) {
     n, x, y, ids, find: finder(ids), tokenStart, tokens: fromPlanes(arrays[`token${p}`] ?? [], tokenStart[n]),
     shares: arrays[`share${p}`] ?? null, explanations: m.explanations ?? null,
     fires: arrays[`fires${p}`] ? fromPlanes(arrays[`fires${p}`], n) : null,
-    cluster: arrays[`cluster${p}`] ?? null, clusterLabels: m.cluster_labels,
+    cluster: arrays[`cluster${p}`] ? new Int16Array(arrays[`cluster${p}`]) : null, clusterLabels: m.cluster_labels,
     columns: columns.map((about, c) => readColumn(arrays[`col${c}_${p}`], about, n)), grid: buildGrid(x, y), links: [],
   };
 }
@@ -257,7 +258,7 @@ function readSet(arrays, m, s) {
   return {
     left: m.left, right: m.right, a, b, score, chance: fromHundredths(arrays[`null${s}`]),
     q: fromThousandths(arrays[`q${s}`]), within: fromHundredths(arrays[`within${s}`]),
-    flags: arrays[`flags${s}`], metric: m.metric, total: m.total,
+    flags: arrays[`flags${s}`], metric: m.metric, given: m.given ?? "token", total: m.total,
   };
 }
 

@@ -79,6 +79,7 @@ function makeStyle(number, colour) {
 /**
  * @typedef {Object} Looks what decides the look of a panel's points; lists have a value for each
  * @property {Uint8Array} linked 1 where a shown pair is beyond chance
+ * @property {import("./mapcolour.js").Scale} scale what the codes mean
  * @property {Uint8Array} codes palette entry
  * @property {Uint8Array | null} size 0 to 3
  * @property {Uint8Array | null} outline 0 to 2
