@@ -22,7 +22,7 @@ export function createCard(data, act, host) {
     type: "button", title: hint, onclick: () => { if (focus) what(focus); },
   }, text);
   const zoom = button("Zoom", "to the pair, in every panel (z)", (o) => act.zoomToPair(o.panel, o.point));
-  const go = button("Go to partner", "it becomes the feature in focus (g)", () => act.go());
+  const go = button("Go there", "the partner becomes the feature in focus (g)", () => act.go());
   const pin = button("Pin", "keep it in the table (Enter)", (o) => act.pin(o.panel, o.point));
   const all = needsKernel(button("All partners", "ask Python", (o) => act.more(o.panel, o.point)), host);
   const element = el("aside", { class: "lm-card", "aria-label": "Feature in focus" },

@@ -4,9 +4,8 @@
  */
 
 import { cssVar, download, el, shown, svg } from "./kit.js";
-import { sameToken, tokensOf } from "./mapdata.js";
-import { amount, beyond, grouped, nameOf, placeLabels, short, shortQ } from "./maplabels.js";
-import { textWidth } from "./mapnames.js";
+import { tokensOf } from "./mapdata.js";
+import { amount, beyond, doubt, grouped, nameOf, placeLabels, short, shortQ } from "./maplabels.js";
 
 /**
  * @typedef {Object} Shape
@@ -24,9 +23,14 @@ import { textWidth } from "./mapnames.js";
  * @property {string} [text]
  * @property {number} [size] of a text, 11 unless told
  * @property {boolean} [bold]
+ * @property {boolean} [middle] of a text, whether x is its middle
  * @property {HTMLCanvasElement} [canvas]
  */
-/** @typedef {(name: string) => string} Colour of a CSS variable of the map */
+/** @typedef {(text: string, size?: number, bold?: boolean) => number} Wide how wide a text is */
+/** @typedef {{colour: (name: string) => string, wide: Wide}} Look the colour of a CSS variable, and the ruler */
+
+/** @typedef {import("./linkedmap.js").MapState} MapState */
+/** @typedef {import("./linkedmap.js").Derived} Derived */
 
 const PRINT = 2126;  // dots of 180 mm at 300 an inch
 const MARGIN = 12, GAP = 16, LEADING = 15, FONT = "Helvetica, Arial, 'Noto Sans', sans-serif", MANY = 8;
@@ -44,31 +48,40 @@ export const plain = (text, max) =>
 /** A text of either direction within a line of the other. @param {any} text @param {number} [max] */
 const isolated = (text, max) => `\u2068${plain(text, max)}\u2069`;
 
-/** @param {string} text @param {number} [size] */
-const wide = (text, size = 11) => textWidth(text.replace(/[\u2068\u2069]/g, "")) * size / 11;
-
 /**
  * Text in lines of at most `width`; a word that is longer stands alone.
  * @param {string} text
  * @param {number} width
- * @param {number} size
+ * @param {(text: string) => number} wide
  * @returns {string[]}
  */
-export function wrapped(text, width, size) {
+export function wrapped(text, width, wide) {
   /** @type {string[]} */
   const lines = [];
   for (const word of text.split(" ").filter(Boolean)) {
     const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : word;
-    if (lines.length && wide(longer, size) <= width) lines[lines.length - 1] = longer;
+    if (lines.length && wide(longer) <= width) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
   return lines;
 }
 
+/** @returns {Wide} */
+function ruler() {
+  const ctx = /** @type {CanvasRenderingContext2D} */ (el("canvas").getContext("2d"));
+  return (text, size = 11, bold = false) => {
+    ctx.font = fontOf(size, bold);
+    return ctx.measureText(text).width;
+  };
+}
+
+/** @param {number} [size] @param {boolean} [bold] */
+const fontOf = (size = 11, bold = false) => `${bold ? "bold " : ""}${size}px ${FONT}`;
+
 /**
  * @param {import("./mapdata.js").MapData} data
  * @param {ReturnType<typeof import("./mappanel.js").createPanel>[]} panels
- * @param {() => {doc: import("./linkedmap.js").MapState, derived: import("./linkedmap.js").Derived, words: string[]}} now
+ * @param {() => {doc: MapState, derived: Derived, words: string[]}} now
  */
 export function createExport(data, panels, now) {
   /** @param {"png" | "svg"} format @param {boolean} light */
@@ -100,8 +113,11 @@ export function createExport(data, panels, now) {
  * @param {Element} at where colours are read
  */
 function figure(data, panels, { doc, derived, words }, at) {
-  /** @type {Colour} */
-  const colour = (name) => cssVar(at, name);
+  const wide = ruler();
+  /** @type {Look} */
+  const look = { colour: (name) => cssVar(at, name), wide }, { colour } = look;
+  /** @param {string} text @param {number} room */
+  const small = (text, room) => wrapped(text, room, (o) => wide(o, 10));
   const cols = panels.length > 3 ? Math.ceil(Math.sqrt(panels.length)) : panels.length;
   const sizes = panels.map((o) => o.size()), cell = Math.max(...sizes.map((o) => o.width));
   const width = 2 * MARGIN + cols * cell + (cols - 1) * GAP;
@@ -110,22 +126,22 @@ function figure(data, panels, { doc, derived, words }, at) {
   let y = MARGIN;
   for (let first = 0; first < panels.length; first += cols) {
     const row = panels.slice(first, first + cols).map((_, i) => first + i);
-    const notes = row.map((i) => wrapped(plain(data.panels[i].note, 400), cell, 10));
+    const notes = row.map((i) => small(plain(data.panels[i].note, 400), cell));
     const head = LEADING * (1.2 + Math.max(...notes.map((o) => o.length)));
     row.forEach((i, c) => {
       const x = MARGIN + c * (cell + GAP);
       const text = isolated(data.panels[i].name, 60);
       shapes.push({ kind: "text", x, y: y + 13, size: 14, bold: true, text, fill: colour("--fg-text") });
       shapes.push(...lines(notes[c], x, y + LEADING + 11, 10, colour("--fg-muted")));
-      shapes.push(...panelShapes(data, i, panels[i].picture(PRINT / width, at), derived, x, y + head, colour));
+      shapes.push(...panelShapes(data, i, panels[i].picture(PRINT / width, at), derived, x, y + head, look));
     });
     y += head + Math.max(...row.map((i) => sizes[i].height)) + GAP;
   }
-  for (const entry of legendShapes(doc, derived, colour, width - 2 * MARGIN)) {
+  for (const entry of legendShapes(doc, derived, look, width - 2 * MARGIN)) {
     shapes.push(...entry.shapes.map((o) => ({ ...o, x: o.x + MARGIN, y: o.y + y })));
     y += entry.height;
   }
-  const said = wrapped(plain(words.join(" "), 4000), width - 2 * MARGIN, 10);
+  const said = small(plain(words.join(" "), 4000), width - 2 * MARGIN);
   shapes.push(...lines(said, MARGIN, y + 14, 10, colour("--fg-muted")));
   const height = Math.ceil(y + LEADING * said.length + MARGIN);
   shapes.unshift({ kind: "rect", x: 0, y: 0, w: width, h: height, fill: colour("--fg-bg") });
@@ -147,33 +163,33 @@ const lines = (texts, x, y, size, fill) =>
  * @param {import("./mapdata.js").MapData} data
  * @param {number} index
  * @param {ReturnType<ReturnType<typeof import("./mappanel.js").createPanel>["picture"]>} picture
- * @param {import("./linkedmap.js").Derived} derived
+ * @param {Derived} derived
  * @param {number} left
  * @param {number} top
- * @param {Colour} colour
+ * @param {Look} look
  * @returns {Shape[]}
  */
-function panelShapes(data, index, picture, derived, left, top, colour) {
-  const { canvas, width: w, height: h } = picture, [ink, paper] = ["--lm-ink", "--lm-paper"].map(colour);
+function panelShapes(data, index, picture, derived, left, top, look) {
+  const { canvas, width: w, height: h } = picture, { colour } = look;
+  const [ink, paper, yellow] = ["--lm-ink", "--lm-paper", "--lm-mark"].map(colour);
   /** @type {Shape[]} */
   const out = [{ kind: "image", x: 0, y: 0, w, h, canvas }];
   out.push({ kind: "rect", x: 0, y: 0, w, h, stroke: colour("--fg-line"), line: 1 });
   for (const pill of picture.pills) {
-    const own = pill.colour ? colour(pill.colour) : ink;
-    if (pill.box) {
-      const x0 = Math.max(0, pill.box.x0 - 3), y0 = Math.max(0, pill.box.y0 - 3);
-      const x1 = Math.min(w, pill.box.x1 + 3), y1 = Math.min(h, pill.box.y1 + 3);
-      out.push({ kind: "rect", x: x0, y: y0, w: x1 - x0, h: y1 - y0, r: 6, stroke: own, line: 1.25 });
-    }
+    if (!pill.box) continue;
+    const x0 = Math.max(0, pill.box.x0 - 3), y0 = Math.max(0, pill.box.y0 - 3);
+    const x1 = Math.min(w, pill.box.x1 + 3), y1 = Math.min(h, pill.box.y1 + 3);
+    const stroke = colour(pill.colour || "--lm-c0");
+    out.push({ kind: "rect", x: x0, y: y0, w: x1 - x0, h: y1 - y0, r: 6, stroke, line: 1.25 });
   }
   for (const { x, y, w: pw, h: ph, cluster } of picture.pills) {
-    const text = isolated(cluster.text), fits = Math.min(pw - 8, wide(text));
-    out.push({ kind: "rect", x, y, w: pw, h: ph, r: 3, fill: paper, alpha: 0.75 });
-    out.push({ kind: "text", x: x + (pw - fits) / 2, y: y + 12, bold: true, text, fill: ink });
+    out.push({ kind: "rect", x, y, w: pw, h: ph, r: 8, fill: paper, alpha: 0.8 });
+    const text = isolated(cluster.text);
+    out.push({ kind: "text", x: x + pw / 2, y: y + 12, bold: true, middle: true, text, fill: ink });
   }
   for (const mark of picture.marks) {
     if (!picture.at(mark.point).inside) continue;
-    const { x, y, r, dashed, filled, walked } = mark, yellow = colour("--lm-mark");
+    const { x, y, r, dashed, filled, walked } = mark;
     /** @param {number} radius @param {string} stroke @param {number} line @param {string} [dash] @returns {Shape} */
     const ring = (radius, stroke, line, dash) => ({ kind: "circle", x, y, r: radius, stroke, line, dash });
     out.push(filled ? { kind: "circle", x, y, r, fill: yellow } : ring(r - 1.5, yellow, 3));
@@ -181,7 +197,7 @@ function panelShapes(data, index, picture, derived, left, top, colour) {
     if (walked) out.push(ring(r + 8, ink, 2));
     if (dashed) out.push(ring(r + 5, ink, 1.5, "3 3"));
   }
-  out.push(...labelShapes(data, index, picture, derived, colour));
+  out.push(...labelShapes(data, index, picture, derived, look));
   return out.map((o) => ({ ...o, x: o.x + left, y: o.y + top }));
 }
 
@@ -189,7 +205,7 @@ function panelShapes(data, index, picture, derived, left, top, colour) {
  * What stands in the labels of a panel: the pinned features and the one in focus, and the best partner of each here.
  * @param {import("./mapdata.js").MapData} data
  * @param {number} index
- * @param {import("./linkedmap.js").Derived} derived
+ * @param {Derived} derived
  * @returns {Map<number, string[]>} lines by point
  */
 export function labelLines(data, index, { focus, partner, pinned }) {
@@ -208,7 +224,7 @@ export function labelLines(data, index, { focus, partner, pinned }) {
     if (!best) continue;
     const set = data.sets[best.set], e = best.edge, q = set.q[e];
     const words = [`score ${short(set.score[e])}`, `null ${short(set.chance[e])}`,
-      Number.isFinite(q) && `q ${shortQ(q)}`, sameToken(set, e) && "not beyond the token",
+      Number.isFinite(q) && `q ${shortQ(q)}`, doubt(set, e),
       !beyond(set, e) && "no better than chance"];
     add(best.point, [words.filter(Boolean).join(" · ")]);
   }
@@ -219,14 +235,15 @@ export function labelLines(data, index, { focus, partner, pinned }) {
  * @param {import("./mapdata.js").MapData} data
  * @param {number} index
  * @param {Parameters<typeof panelShapes>[2]} picture
- * @param {import("./linkedmap.js").Derived} derived
- * @param {Colour} colour
+ * @param {Derived} derived
+ * @param {Look} look
  * @returns {Shape[]}
  */
-function labelShapes(data, index, picture, derived, colour) {
+function labelShapes(data, index, picture, derived, { colour, wide }) {
   const labels = [...labelLines(data, index, derived)].map(([point, texts]) => ({ texts, ...picture.at(point) }))
     .filter((o) => o.inside)
-    .map((o) => ({ ...o, w: Math.max(...o.texts.map((t) => wide(t))) + 14, h: o.texts.length * LEADING + 7 }));
+    .map((o) => ({ ...o, h: o.texts.length * LEADING + 7,
+      w: 16 + Math.max(...o.texts.map((t) => wide(t, 11, true))) }));
   const [fill, stroke, ink] = ["--lm-paper", "--fg-edge", "--fg-text"].map(colour);
   return placeLabels(labels, picture.width, picture.height).flatMap(({ x, y, w, h }, i) => [
     { kind: /** @type {const} */ ("rect"), x, y, w, h, r: 4, fill, stroke, line: 0.75 },
@@ -236,13 +253,13 @@ function labelShapes(data, index, picture, derived, colour) {
 
 /**
  * The legend, in lines: what the points' looks mean.
- * @param {import("./linkedmap.js").MapState} doc
- * @param {import("./linkedmap.js").Derived} derived
- * @param {Colour} colour
+ * @param {MapState} doc
+ * @param {Derived} derived
+ * @param {Look} look
  * @param {number} width
  * @returns {{shapes: Shape[], height: number}[]}
  */
-function legendShapes(doc, derived, colour, width) {
+function legendShapes(doc, derived, { colour, wide }, width) {
   const plainColour = colour("--lm-c0"), scale = derived.looks[0]?.scale, muted = colour("--fg-muted");
   /** @param {Partial<Shape>} how @param {string} text @returns {[Shape[], number]} */
   const entry = (how, text) => [[
@@ -317,11 +334,12 @@ function toSvg(shapes, width, height) {
 }
 
 /** @param {Shape} o */
-function svgShape({ kind, x, y, w, h, r, fill, alpha, stroke, line, dash, text, size, bold, canvas }) {
+function svgShape({ kind, x, y, w, h, r, fill, alpha, stroke, line, dash, text, size, bold, middle, canvas }) {
   const paint = { fill: fill ?? "none", "fill-opacity": alpha, stroke, "stroke-width": line, "stroke-dasharray": dash };
   if (kind === "rect") return svg("rect", { x, y, width: w, height: h, rx: r, ...paint });
   if (kind === "circle") return svg("circle", { cx: x, cy: y, r, ...paint });
-  if (kind === "text") return svg("text", { x, y, fill, "font-size": size, "font-weight": bold ? "bold" : null }, text);
+  if (kind === "text") return svg("text", { x, y, fill, "font-size": size, "font-weight": bold ? "bold" : null,
+    "text-anchor": middle ? "middle" : null }, text);
   const image = svg("image", { x, y, width: w, height: h });
   // Older programs know the picture's address by this name only.
   image.setAttributeNS("http://www.w3.org/1999/xlink", "xlink:href", canvas?.toDataURL("image/png") ?? "");
@@ -354,7 +372,8 @@ function paintShape(ctx, o) {
   const { kind, x, y, w = 0, h = 0, r = 0, fill, alpha = 1, stroke, line = 1, dash, canvas } = o;
   if (fill) ctx.fillStyle = fill;
   if (kind === "text") {
-    ctx.font = `${o.bold ? "bold " : ""}${o.size ?? 11}px ${FONT}`;
+    ctx.font = fontOf(o.size, o.bold);
+    ctx.textAlign = o.middle ? "center" : "left";
     return ctx.fillText(o.text ?? "", x, y);
   }
   if (kind === "image" && canvas) return ctx.drawImage(canvas, x, y, w, h);

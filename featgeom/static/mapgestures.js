@@ -44,7 +44,7 @@ export function gestures(plot, panel, act) {
   let drag = null;
   /** @type {{view: View, from: Spot[]} | null} */
   let pinch = null;
-  let touched = false, dragged = false, held = false, clicked = -1;
+  let touched = false, dragged = false, held = false, clicked = -1, pressed = { x: 0, y: 0 };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
@@ -108,7 +108,7 @@ export function gestures(plot, panel, act) {
 
   plot.addEventListener("pointerdown", (e) => {
     if (e.button !== 0) return;
-    const spot = at(e);
+    const spot = pressed = at(e);
     touched = e.pointerType === "touch";
     held = false;
     plot.focus({ preventScroll: true });
@@ -176,12 +176,12 @@ export function gestures(plot, panel, act) {
 
   plot.addEventListener("click", (e) => {
     if (dragged || touched || e.detail > 1) return;
-    clicked = pick(at(e));
+    clicked = pick(pressed);   // a click's own place is rounded: it could mean another point than the hovered one
     if (clicked >= 0) act.pin(index, clicked);
   });
-  plot.addEventListener("dblclick", (e) => {
+  plot.addEventListener("dblclick", () => {
     if (dragged) return;
-    if (touched) clicked = pick(at(e));
+    if (touched) clicked = pick(pressed);
     else if (clicked >= 0) act.pin(index, clicked);   // the first click pinned or unpinned it: put that back
     act.zoomToPair(index, clicked);
   });

@@ -61,6 +61,16 @@ export function title(data, panel, point) {
 }
 
 /**
+ * What a pair may be no more than: the same token, or whatever the within score holds fixed; "" where it is more.
+ * @param {import("./mapdata.js").PairSet} set
+ * @param {number} e
+ */
+export function doubt(set, e) {
+  if (!sameToken(set, e)) return "";
+  return set.flags[e] & TOKEN_ONLY ? `same ${set.given} only` : `not beyond the ${set.given}`;
+}
+
+/**
  * The evidence of one pair, as numbers with their names.
  * @param {import("./mapdata.js").PairSet} set
  * @param {number} e
@@ -72,8 +82,8 @@ export function evidence(set, e) {
   return el("div", { class: "lm-evidence" },
     part("score", short(set.score[e])), part("null", short(set.chance[e])),
     Number.isFinite(set.q[e]) ? part("q", shortQ(set.q[e])) : null,
-    only ? null : part("within token", short(set.within[e])),
-    sameToken(set, e) && el("span", { class: "lm-only" }, only ? "same token only" : "not beyond the token"),
+    only ? null : part(`within ${set.given}`, short(set.within[e])),
+    doubt(set, e) && el("span", { class: "lm-only" }, doubt(set, e)),
     set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual" }, "mutual") : null,
     !beyond(set, e) && el("span", { class: "lm-weak" }, "no better than chance"));
 }
@@ -90,8 +100,8 @@ export function spoken(data, { panel, point, partners }, partner) {
   const own = said(panel, point), to = partners[partner], count = partners.length;
   if (!to) return `${own}; no partner shown.`;
   const { panel: p, point: i, set: s, edge: e } = to, set = data.sets[s];
-  const within = `within token ${short(set.within[e])}${sameToken(set, e) ? ", not beyond the token" : ""}`;
-  const more = set.flags[e] & TOKEN_ONLY ? "same token only" : within;
+  const within = set.flags[e] & TOKEN_ONLY ? "" : `within ${set.given} ${short(set.within[e])}`;
+  const more = [within, doubt(set, e)].filter(Boolean).join(", ");
   const which = partner ? `partner ${partner + 1} of ${count}:` : `${count} partner${count > 1 ? "s" : ""}, first`;
   const weak = beyond(set, e) ? "" : ", no better than chance";
   return `${own}; ${which} ${said(p, i)}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}${weak}.`;

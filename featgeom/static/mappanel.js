@@ -44,7 +44,7 @@ export function createPanel(data, index, act, hint) {
     class: "lm-plot", tabindex: "0", role: "application", "aria-roledescription": "map of features",
     "aria-describedby": hint,
     "aria-label": `${shown(p.name, 40)}: ${grouped(p.n)} features. ${shown(p.note)}`,
-  }, base, over, names, sampled, labels);
+  }, base, names, over, sampled, labels);
   const count = el("span", { class: "lm-count" });
   const element = el("section", { class: "lm-panel" },
     el("header", {}, el("h3", { class: "fg-text", dir: "auto" }, shown(p.name, 60)), count),
@@ -147,7 +147,7 @@ export function createPanel(data, index, act, hint) {
     pills = placeNames(clusters, view, width, height, place.zoom);
     names.replaceChildren(...pills.map(({ x, y, w, h, cluster }) => {
       const centre = `left:${(x + w / 2).toFixed(1)}px;top:${(y + h / 2).toFixed(1)}px`, own = colourOf(cluster);
-      const style = centre + (own && `;--lm-own:var(${own})`);
+      const style = centre + (own && own !== "--lm-c0" ? `;--lm-own:var(${own})` : "");
       return el("span", { class: "fg-text", dir: "auto", style }, cluster.text);
     }));
   }
@@ -234,7 +234,7 @@ export function createPanel(data, index, act, hint) {
     const { x0, y0, x1, y1 } = rectOf(cluster, view), own = colourOf(cluster);
     ctx.beginPath();
     ctx.roundRect(x0 - 3, y0 - 3, x1 - x0 + 6, y1 - y0 + 6, 6);
-    ctx.strokeStyle = own ? cssVar(plot, own) : ink;
+    ctx.strokeStyle = cssVar(plot, own || "--lm-c0");
     ctx.lineWidth = 1.25;
     ctx.stroke();
   }
@@ -286,7 +286,6 @@ export function createPanel(data, index, act, hint) {
   function drawLabels() {
     const { focus, partner } = derived;
     labels.replaceChildren();
-    names.classList.toggle("lm-quiet", Boolean(focus));
     if (!focus) return;
     /** @type {{node: HTMLElement, point: number}[]} */
     const made = [];
@@ -344,7 +343,7 @@ export function createPanel(data, index, act, hint) {
     toward: (point, dx, dy) => gridToward(p.grid, p.x[point], p.y[point], dx, dy, seen),
     move: (next) => act.move(index, placeOf(keepInside(next, world, width, height), width, height, k0)),
     outline(next) {
-      if (next === outline) return;
+      if (!next && !outline) return;
       outline = next;
       drawOverlay();
     },

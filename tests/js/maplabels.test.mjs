@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { amount, beyond, grouped, overlap, placeLabels, short, shortQ, spoken } from "../../featgeom/static/maplabels.js";
 import { labelLines, plain, wrapped } from "../../featgeom/static/mapexport.js";
 import { BEYOND } from "../../featgeom/static/mapdata.js";
-import { textWidth } from "../../featgeom/static/mapnames.js";
 
 /** Panels A (ids 3, 7) and B (ids 0, 5); A 3 goes with B 0 (.90, beyond chance) and B 5 (.50, not). */
 function tiny() {
@@ -12,7 +11,7 @@ function tiny() {
     name, ids, tokens: Uint16Array.from(tokens.flat()), tokenStart: Uint32Array.of(0, tokens[0].length, tokens.flat().length),
   });
   const set = {
-    left: 0, right: 1, score: Float32Array.of(0.9, 0.5), chance: Float32Array.of(0.2, 0.3), q: Float32Array.of(0.001, NaN),
+    left: 0, right: 1, given: "token", score: Float32Array.of(0.9, 0.5), chance: Float32Array.of(0.2, 0.3), q: Float32Array.of(0.001, NaN),
     within: Float32Array.of(0.8, NaN), flags: Uint8Array.of(BEYOND | 8, 1),
   };
   return { panels: [panel("A", [3, 7], [[0, 1], []]), panel("B", [0, 5], [[1], [2]])], sets: [set], vocabulary: ["␣king", "Queen", "\ufffe\u0000"] };
@@ -53,7 +52,7 @@ test("a printed map labels the feature in focus, the pinned ones and the partner
     .map(([point, lines]) => [point, ...lines.map((o) => o.replace(/[\u2068\u2069]/g, ""))]);
   assert.deepEqual(words(0, { focus }), [[0, "A 3", "␣king · Queen"]]);
   assert.deepEqual(words(1, { focus }), [[0, "B 0", "Queen", "score .90 · null .20 · q ≤ .001"]]);
-  assert.deepEqual(words(1, { focus, partner: 1 })[0].at(-1), "score .50 · null .30 · not beyond the token · no better than chance");
+  assert.deepEqual(words(1, { focus, partner: 1 })[0].at(-1), "score .50 · null .30 · same token only · no better than chance");
   assert.equal(words(0, { focus, pinned: [focus, { ...focus, point: 1, partners: [] }] }).length, 2);   // nothing twice
   assert.deepEqual(words(0, {}), []);
 });
@@ -67,8 +66,8 @@ test("a printed map holds nothing that XML forbids", () => {
 
 test("long text is put in lines that fit; a word without end stands alone", () => {
   const text = "Near points of one map are alike. " + "x".repeat(90) + " end";
-  const lines = wrapped(text, 200, 10);
+  const wide = (o) => 5.5 * o.length, lines = wrapped(text, 200, wide);
   assert.equal(lines.join(" "), text);
-  for (const line of lines) assert.ok(textWidth(line) * 10 / 11 <= 200 || !line.includes(" "), line);
-  assert.deepEqual(wrapped("", 200, 10), []);
+  for (const line of lines) assert.ok(wide(line) <= 200 || !line.includes(" "), line);
+  assert.deepEqual(wrapped("", 200, wide), []);
 });
