@@ -28,7 +28,7 @@ def draw(n, seed=0):
     for name in ('model A', 'model B'):
         c = rng.integers(0, 60, n)
         xy = rng.normal(size=(60, 2))[c]*5 + rng.normal(size=(n, 2))*rng.uniform(.1, .5, 60)[c, None]
-        labels = words[rng.choice(20_000, (n, 3), p=share/share.sum())].tolist() if rich else [()]*n
+        labels = words[rng.choice(20_000, (n, 3), p=share/share.sum())].tolist() if rich else None
         known = dict(fires=rng.geometric(1/900, n), cluster=c, cluster_labels=[' '.join(words[rng.integers(0, 500, 3)]) for _ in range(60)])
         panels.append(Panel(name, xy, labels, note=f'UMAP, n {n:,}, seed 0, trustworthiness 0.93, kNN recall 41% (chance 0.1%), scored on 2,000',
                             **known if rich else {}))
