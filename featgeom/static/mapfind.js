@@ -78,13 +78,12 @@ export function createFind(data, act) {
   function keep() {
     write();
     if (!draft) return;
-    const s = searches.length - 1, known = kept().some((o) => key([o]) === key(searches.slice(-1)));
+    const s = searches.length - 1;
     if (found[s].error) return act.say(found[s].error);
     input.value = "";
-    if (known) write();
     draft = null;
     render();
-    act.say(known ? "This search is kept already." : `Kept. ${said(s)}`);
+    act.say(`Kept. ${said(s)}`);
   }
   /** @param {number} s */
   function remove(s) {
@@ -114,11 +113,11 @@ export function createFind(data, act) {
     if (now !== drawn) chips.replaceChildren(...(searches.length ? searches.map(chip) : [hint()]));
     drawn = now;
     [...chips.children].forEach((node, s) => searches[s] && recount(node, s));
-    const last = searches.length - 1, error = draft ? found[last]?.error ?? "" : "";
-    const full = !draft && input.value.trim() && searches.length >= MAX_SEARCHES;
+    const last = searches.length - 1, full = !draft && input.value.trim();   // only then is what is typed no draft
     const text = full ? `${MAX_SEARCHES} searches at most: remove one` : draft ? said(last) : "";
-    input.setAttribute("aria-invalid", String(Boolean(error || full)));
-    hits.classList.toggle("lm-bad", Boolean(error || full));
+    const bad = Boolean(full || (draft && found[last].error));
+    input.setAttribute("aria-invalid", String(bad));
+    hits.classList.toggle("lm-bad", bad);
     if (hits.textContent === text) return;
     hits.textContent = text;
     if (text) act.say(text);
@@ -144,7 +143,8 @@ export function createFind(data, act) {
   function recount(node, s) {
     const tally = /** @type {Element} */ (node.querySelector(".lm-tally")), { error, at } = found[s];
     tally.classList.toggle("lm-bad", Boolean(error));
-    tally.textContent = error ? "cannot be searched" : (at >= 0 ? `${grouped(at + 1)} of ` : "") + each(s);
+    const place = at < 0 ? "" : `${grouped(at + 1)} / ${grouped(total(s))} · `;
+    tally.textContent = error ? "cannot be searched" : place + each(s);
     for (const button of [...node.querySelectorAll("button")].slice(0, 2)) button.disabled = !total(s);
   }
 

@@ -52,7 +52,8 @@ export function findPoints(data, { text, mode, most }) {
   if (m > MAX_QUERY) throw new Error(`A search has at most ${MAX_QUERY} characters, this one ${m}.`);
   if (mode === "id" || (mode === "token" && /^#\d+$/.test(query))) {
     const ranges = rangesOf(query);
-    return data.panels.map((p) => pointsWhere(p, (i) => within(ranges, p.ids[i])));
+    return data.panels.map(({ n, ids }) =>
+      pointsWhere({ n }, (i) => ranges.some(([low, high]) => low <= ids[i] && ids[i] <= high)));
   }
   if (mode === "label") return data.panels.map((p) => labelled(p, query));
   if (most && !data.panels.some((p) => p.shares)) throw new Error("This map holds no shares of tokens for “mostly”.");
@@ -65,13 +66,13 @@ export function findPoints(data, { text, mode, most }) {
 }
 
 /**
- * @param {PanelData} p
+ * @param {{n: number}} panel
  * @param {(point: number) => boolean} test
  */
-export function pointsWhere(p, test) {
-  const out = new Uint32Array(p.n);
+export function pointsWhere({ n }, test) {
+  const out = new Uint32Array(n);
   let m = 0;
-  for (let i = 0; i < p.n; i++) if (test(i)) out[m++] = i;
+  for (let i = 0; i < n; i++) if (test(i)) out[m++] = i;
   return out.slice(0, m);
 }
 
@@ -132,36 +133,15 @@ function labelled(p, query) {
 }
 
 /**
- * "12, 15-20" as rising ranges that do not touch; a range that is still being typed is its first id.
+ * "12, 15-20" as ranges; a range that is still being typed is its first id.
  * @param {string} query
- * @returns {[number, number][]}
  */
 function rangesOf(query) {
-  /** @type {[number, number][]} */
-  const out = [];
-  const parts = query.replace(/\s*[-–]\s*/g, "-").split(/[\s,;]+/).filter(Boolean).map((part) => {
+  return query.replace(/\s*[-–]\s*/g, "-").split(/[\s,;]+/).filter(Boolean).map((part) => {
     const found = /^#?(\d+)(?:-#?(\d*))?$/.exec(part);
     if (!found) throw new Error(`“${part.slice(0, 40)}” is no feature id; ids are written like 12, 15-20.`);
-    const [low, high] = [Number(found[1]), Number(found[2] || found[1])];
-    return [Math.min(low, high), Math.max(low, high)];
+    return [Number(found[1]), Number(found[2] || found[1])].sort((a, b) => a - b);
   });
-  for (const [low, high] of parts.sort((a, b) => a[0] - b[0])) {
-    const last = out.at(-1);
-    if (last && low <= last[1] + 1) last[1] = Math.max(last[1], high);
-    else out.push([low, high]);
-  }
-  return out;
-}
-
-/** @param {[number, number][]} ranges @param {number} id */
-function within(ranges, id) {
-  let low = 0, high = ranges.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (ranges[middle][1] < id) low = middle + 1;
-    else high = middle;
-  }
-  return low < ranges.length && ranges[low][0] <= id;
 }
 
 /**

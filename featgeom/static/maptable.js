@@ -1,6 +1,6 @@
 /**
  * The table below the panels: pinned, found and selected features with their partners. A tab may hold a million rows:
- * they are numbers in typed arrays, and only what is looked at becomes text.
+ * only what is looked at becomes text.
  */
 
 import { debounce, download, el, shown } from "./kit.js";
@@ -12,16 +12,10 @@ import { findPoints, pointsWhere } from "./mapsearch.js";
 /** @typedef {import("./mapdata.js").MapData} MapData */
 /** @typedef {Pick<import("./linkedmap.js").MapState, "table" | "selection" | "searches" | "pins">} Doc */
 /** @typedef {Pick<import("./linkedmap.js").Derived, "pinned" | "found" | "shown" | "looks">} Known */
-/**
- * @typedef {Object} Rows a feature and a partner in each, as columns
- * @property {Uint8Array} panel
- * @property {Uint32Array} point
- * @property {Int32Array} set of pairs, -1 where there is no partner
- * @property {Uint32Array} edge in that set
- */
-/** @typedef {"feature" | "partner" | "score" | "null" | "q" | "within" | "mutual" | "mark"} Column */
+/** @typedef {{panel: number, point: number, set: number, edge: number}} Row a feature and a pair, set -1 for none */
+/** @typedef {"feature" | "partner" | "score" | "chance" | "q" | "within" | "mutual" | "mark"} Column */
 /** @typedef {"pinned" | "found" | "selected"} Tab */
-/** @typedef {Record<string, string | number | boolean | string[] | null>} Row as it is exported */
+/** @typedef {Record<string, string | number | boolean | string[] | null>} Exported */
 
 const PAGE = 100, MOST_PARTNERS = 10, CHUNK = 20000, LATER = 80;
 /** @type {Record<Tab, string>} */
@@ -32,9 +26,8 @@ const EMPTY = {
 };
 /** @type {[Column, string, boolean][]} name of a column, and whether the largest come first */
 const COLUMNS = [["feature", "feature", false], ["partner", "partner", false], ["score", "score", true],
-  ["null", "null", false], ["q", "q", false], ["within", "within token", true], ["mutual", "mutual", true],
+  ["chance", "null", false], ["q", "q", false], ["within", "within", true], ["mutual", "mutual", true],
   ["mark", "doubts", false]];
-const DOUBTS = ["", "same token", "not beyond chance"];
 const FIELDS = ["panel", "feature", "tokens", "explanation", "partner_panel", "partner", "partner_tokens", "score",
   "null", "q", "within", "mutual", "same_token", "beyond_chance", "searches"];
 
@@ -49,22 +42,22 @@ const size = (points) => points.reduce((sum, o) => sum + o.length, 0);
 const foundPoints = (data, looks) => data.panels.map((p, i) => pointsWhere(p, (point) => looks[i].found[point] > 0));
 
 /**
- * The best shown pair of a point, as set and edge.
+ * A point with its best shown pair.
  * @param {MapData} data
  * @param {number} panel
  * @param {number} point
  * @param {Uint8Array[]} shownEdges
+ * @returns {Row}
  */
-function bestPair(data, panel, point, shownEdges) {
-  let best = { set: -1, edge: 0 }, top = -Infinity;
+function bestRow(data, panel, point, shownEdges) {
+  const best = { panel, point, set: -1, edge: 0 };
+  let top = -Infinity;
   for (const { set, indptr, edges } of data.panels[panel].links) {
     let s = indptr[point];
     while (s < indptr[point + 1] && !shownEdges[set][edges[s]]) s++;
-    if (s === indptr[point + 1]) continue;
-    const score = data.sets[set].score[edges[s]];
-    if (best.set >= 0 && !(score > top)) continue;
-    best = { set, edge: edges[s] };
-    top = score;
+    const edge = edges[s], score = data.sets[set].score[edge];
+    if (s === indptr[point + 1] || (best.set >= 0 && !(score > top))) continue;
+    [best.set, best.edge, top] = [set, edge, score];
   }
   return best;
 }
@@ -74,45 +67,36 @@ function bestPair(data, panel, point, shownEdges) {
  * @param {MapData} data
  * @param {Doc} doc
  * @param {Known} derived
- * @returns {Rows}
+ * @returns {Row[]}
  */
-export function rowsOf(data, doc, derived) {
-  const flat = doc.table !== "pinned" ? [] : derived.pinned.flatMap(({ panel, point, partners }) =>
-    (partners.length ? partners.slice(0, MOST_PARTNERS) : [{ set: -1, edge: 0 }])
-      .map(({ set, edge }) => ({ panel, point, set, edge })));
-  const { table, selection } = doc;
-  const lists = table === "selected" ? selection : table === "found" ? foundPoints(data, derived.looks) : [];
-  const n = flat.length + size(lists), [point, edge] = [new Uint32Array(n), new Uint32Array(n)];
-  const rows = { panel: new Uint8Array(n), point, set: new Int32Array(n), edge };
-  let r = 0;
-  /** @param {number} p @param {number} i @param {{set: number, edge: number}} pair */
-  const put = (p, i, pair) => {
-    rows.panel[r] = p;
-    point[r] = i;
-    rows.set[r] = pair.set;
-    edge[r++] = pair.edge;
-  };
-  for (const pair of flat) put(pair.panel, pair.point, pair);
-  lists.forEach((list, p) => list.forEach((i) => put(p, i, bestPair(data, p, i, derived.shown))));
+export function rowsOf(data, { table, selection }, { pinned, looks, shown: shownEdges }) {
+  if (table === "pinned") {
+    return pinned.flatMap(({ panel, point, partners }) =>
+      (partners.length ? partners.slice(0, MOST_PARTNERS) : [{ set: -1, edge: 0 }])
+        .map(({ set, edge }) => ({ panel, point, set, edge })));
+  }
+  /** @type {Row[]} */
+  const rows = [];
+  (table === "found" ? foundPoints(data, looks) : selection).forEach((points, panel) => {
+    for (const point of points) rows.push(bestRow(data, panel, point, shownEdges));
+  });
   return rows;
 }
 
 /**
  * The other end of a row's pair.
  * @param {MapData} data
- * @param {Rows} rows
- * @param {number} r
+ * @param {Row} row
  * @returns {[number, number] | null} panel and point
  */
-function partnerOf(data, rows, r) {
-  const set = data.sets[rows.set[r]], e = rows.edge[r];
-  if (!set) return null;
-  const forth = set.left === rows.panel[r] && set.a[e] === rows.point[r];
-  return forth ? [set.right, set.b[e]] : [set.left, set.a[e]];
+function partnerOf(data, { panel, point, set: s, edge }) {
+  if (s < 0) return null;
+  const set = data.sets[s], forth = set.left === panel && set.a[edge] === point;
+  return forth ? [set.right, set.b[edge]] : [set.left, set.a[edge]];
 }
 
 /**
- * What speaks against a pair, as a place in DOUBTS.
+ * What speaks against a pair: 0 nothing, 1 same token, 2 chance.
  * @param {import("./mapdata.js").PairSet} set
  * @param {number} e
  */
@@ -121,117 +105,96 @@ const doubt = (set, e) => (set.flags[e] & BEYOND ? Number(sameToken(set, e)) : 2
 /**
  * What a row is sorted by, NaN where it has nothing there.
  * @param {MapData} data
- * @param {Rows} rows
- * @param {number} r
+ * @param {Row} row
  * @param {Column} column
  */
-function valueOf(data, rows, r, column) {
-  const set = data.sets[rows.set[r]], e = rows.edge[r];
+function valueOf(data, row, column) {
+  const set = data.sets[row.set];
   if (column === "feature" || column === "partner") {
-    const end = column === "partner" ? partnerOf(data, rows, r) : [rows.panel[r], rows.point[r]];
+    const end = column === "partner" ? partnerOf(data, row) : [row.panel, row.point];
     return end ? end[0] * 2 ** 32 + data.panels[end[0]].ids[end[1]] : NaN;
   }
   if (!set) return NaN;
-  if (column === "mutual") return set.flags[e] & MUTUAL;
-  if (column === "mark") return doubt(set, e);
-  return Math.round((set[column === "null" ? "chance" : column][e] + 2) * 1e6);
+  if (column === "mutual") return set.flags[row.edge] & MUTUAL;
+  return column === "mark" ? doubt(set, row.edge) : Math.round((set[column][row.edge] + 2) * 1e6);
 }
 
 /**
  * Rows in the order of a column, those without a value last whichever the direction. Stable, by counting 16 bits at a
  * time: a million rows must not stop the page.
  * @param {MapData} data
- * @param {Rows} rows
- * @param {Uint32Array} which rows, in the order that equal ones keep
+ * @param {Row[]} rows
  * @param {Column} column
  * @param {boolean} down largest first
- * @returns {Uint32Array}
  */
-export function sortRows(data, rows, which, column, down) {
-  const n = rows.point.length, low = new Uint32Array(n), high = new Uint32Array(n);
-  for (const r of which) {
-    const value = valueOf(data, rows, r, column), ranked = down ? 2 ** 47 - value : value;
-    const key = value === value ? ranked : 2 ** 48 - 1;
+export function sortRows(data, rows, column, down) {
+  const low = new Uint32Array(rows.length), high = low.slice();
+  let order = low.slice();
+  rows.forEach((row, r) => {
+    const value = valueOf(data, row, column), key = value === value ? (down ? 2 ** 47 - value : value) : 2 ** 48 - 1;
+    order[r] = r;
     low[r] = key % 2 ** 32;
     high[r] = key / 2 ** 32;
-  }
-  let order = which;
+  });
   for (const [keys, shift] of /** @type {const} */ ([[low, 0], [low, 16], [high, 0]])) {
-    const at = new Uint32Array(65537), next = new Uint32Array(order.length);
+    const at = new Uint32Array(65537), next = low.slice();
     for (const r of order) at[((keys[r] >>> shift) & 65535) + 1]++;
     for (let k = 0; k < 65536; k++) at[k + 1] += at[k];
     for (const r of order) next[at[(keys[r] >>> shift) & 65535]++] = r;
     order = next;
   }
-  return order;
+  return Array.from(order, (r) => rows[r]);
 }
 
 /**
  * Rows of which an end has the text in its tokens, its explanation, its cluster's name, or as its id.
  * @param {MapData} data
- * @param {Rows} rows
+ * @param {Row[]} rows
  * @param {string} text
- * @returns {Uint32Array}
  */
 export function filterRows(data, rows, text) {
-  const all = new Uint32Array(rows.point.length), query = text.trim().slice(0, MAX_QUERY);
-  for (let r = 0; r < all.length; r++) all[r] = r;
-  if (!query) return all;
+  const query = text.trim().slice(0, MAX_QUERY);
+  if (!query) return rows;
   const masks = data.panels.map((p) => new Uint8Array(p.n));
-  /** @type {import("./mapsearch.js").Mode[]} */
-  const modes = ["part", "label", ...(/^#?\d+$/.test(query) ? /** @type {const} */ (["id"]) : [])];
-  for (const mode of modes) {
+  for (const mode of /** @type {const} */ (["part", "label", "id"])) {
+    if (mode === "id" && !/^#?\d+$/.test(query)) continue;
     findPoints(data, { text: query, mode, most: false }).forEach((points, p) => {
       for (const i of points) masks[p][i] = 1;
     });
   }
-  return all.filter((r) => {
-    const partner = masks[rows.panel[r]][rows.point[r]] ? null : partnerOf(data, rows, r);
-    return !partner ? masks[rows.panel[r]][rows.point[r]] : masks[partner[0]][partner[1]];
+  return rows.filter((row) => {
+    const partner = partnerOf(data, row);
+    return masks[row.panel][row.point] || (partner && masks[partner[0]][partner[1]]);
   });
 }
 
 /**
  * One row as it is exported: names and numbers, null where there is none.
  * @param {MapData} data
- * @param {Doc} doc
- * @param {Known} derived
- * @param {Rows} rows
- * @param {number} r
- * @returns {Row}
+ * @param {Row} row
+ * @param {[string, Set<number>[]][]} hits text and points of every search
+ * @returns {Exported}
  */
-export function recordOf(data, doc, derived, rows, r) {
-  const panel = rows.panel[r], point = rows.point[r], p = data.panels[panel], partner = partnerOf(data, rows, r);
-  const set = data.sets[rows.set[r]], e = rows.edge[r], other = partner && data.panels[partner[0]];
-  /** @param {ArrayLike<number>} values */
-  const number = (values) => (set && Number.isFinite(values[e]) ? Math.round(values[e] * 1e4) / 1e4 : null);
+export function recordOf(data, row, hits) {
+  const { panel, point, edge: e } = row, p = data.panels[panel], set = data.sets[row.set];
+  const partner = partnerOf(data, row), other = partner && data.panels[partner[0]];
+  /** @param {"score" | "chance" | "q" | "within"} name */
+  const number = (name) => (set && Number.isFinite(set[name][e]) ? Math.round(set[name][e] * 1e4) / 1e4 : null);
   /** @param {number} flag */
   const flag = (flag) => (set ? Boolean(set.flags[e] & flag) : null);
-  const found = doc.searches.filter((_, s) => holds(derived.found[s].points[panel], point));
   return {
     panel: p.name, feature: p.ids[point], tokens: tokensOf(data, panel, point),
     explanation: p.explanations?.[point] ?? "", partner_panel: other && other.name,
-    partner: other && other.ids[partner[1]], partner_tokens: partner && tokensOf(data, ...partner),
-    score: number(set?.score), null: number(set?.chance), q: number(set?.q), within: number(set?.within),
+    partner: partner && data.panels[partner[0]].ids[partner[1]], partner_tokens: partner && tokensOf(data, ...partner),
+    score: number("score"), null: number("chance"), q: number("q"), within: number("within"),
     mutual: flag(MUTUAL), same_token: set ? sameToken(set, e) : null, beyond_chance: flag(BEYOND),
-    searches: found.map((o) => o.text),
+    searches: hits.filter(([, points]) => points[panel].has(point)).map(([text]) => text),
   };
-}
-
-/** @param {Uint32Array} rising @param {number} value */
-function holds(rising, value) {
-  let low = 0, high = rising.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (rising[middle] < value) low = middle + 1;
-    else high = middle;
-  }
-  return rising[low] === value;
 }
 
 /**
  * A cell of CSV. What a spreadsheet would run as a formula gets an apostrophe before it.
- * @param {Row[string]} value
+ * @param {Exported[string]} value
  * @param {string} between items of a list
  */
 function cell(value, between) {
@@ -241,19 +204,12 @@ function cell(value, between) {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-/** @param {Row} record */
-const csvLine = (record) => FIELDS.map((name) => cell(record[name], name === "searches" ? "; " : " ")).join(",");
-/** @type {Record<string, {line: (record: Row) => string, whole: (lines: string[]) => string}>} */
-const FORMATS = {
-  csv: { line: csvLine, whole: (lines) => [FIELDS.join(","), ...lines, ""].join("\r\n") },
-  json: { line: (record) => JSON.stringify(record), whole: (lines) => `[\n${lines.join(",\n")}\n]\n` },
-};
+/** @param {Exported[]} records */
+export const toCsv = (records) => [Object.fromEntries(FIELDS.map((name) => [name, name])), ...records].map((record) =>
+  FIELDS.map((name) => cell(record[name], name === "searches" ? "; " : " ")).join(",") + "\r\n").join("");
 
-/** @param {Row[]} records */
-export const toCsv = (records) => FORMATS.csv.whole(records.map(FORMATS.csv.line));
-
-/** @param {Row[]} records */
-export const toJson = (records) => FORMATS.json.whole(records.map(FORMATS.json.line));
+/** @param {Exported[]} records */
+export const toJson = (records) => `[\n${records.map((record) => JSON.stringify(record)).join(",\n")}\n]\n`;
 
 /**
  * @param {MapData} data
@@ -261,13 +217,15 @@ export const toJson = (records) => FORMATS.json.whole(records.map(FORMATS.json.l
  */
 export function createTable(data, act) {
   const uid = `lm-table-${Math.random().toString(36).slice(2)}`, names = /** @type {Tab[]} */ (Object.keys(EMPTY));
+  const given = [...new Set(data.sets.map((set) => set.given))].join(" or ");
   /** @type {Doc} */
   let doc = { table: "pinned", selection: [], searches: [], pins: [] };
   /** @type {Known} */
   let derived = { pinned: [], found: [], shown: [], looks: [] };
-  let rows = rowsOf(data, doc, derived), pages = 1;
-  /** @type {Uint32Array} the rows that pass the filter, sorted */
-  let order = new Uint32Array(0);
+  /** @type {Row[]} */
+  let rows = [], pages = 1;
+  /** @type {Row[]} what passes the filter, sorted */
+  let order = [];
   let counted = derived.found, foundCount = 0;
   /** @type {{column: Column, down: boolean} | null} */
   let sort = null;
@@ -287,7 +245,8 @@ export function createTable(data, act) {
   }, kind.toUpperCase()));
   const caption = el("caption", {}), body = el("tbody", {}), empty = el("p", { class: "lm-empty" });
   const heads = COLUMNS.map(([column, name]) => el("th", { scope: "col" },
-    el("button", { type: "button", class: "lm-sort", onclick: () => sortBy(column) }, name)));
+    el("button", { type: "button", class: "lm-sort", onclick: () => sortBy(column) },
+      column === "within" ? `within ${given}` : name)));
   const lastHead = el("th", { scope: "col" }, "actions");
   const table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads, lastHead)), body);
   const more = el("button", { type: "button", class: "lm-more", onclick: () => {
@@ -296,16 +255,16 @@ export function createTable(data, act) {
     draw();
     body.children[from].querySelector("button")?.focus();
   } });
-  const panel = el("div", { class: "lm-scroll", role: "tabpanel", id: uid, tabindex: "0" }, table, empty, more);
+  const scroll = el("div", { class: "lm-scroll", role: "tabpanel", id: uid, tabindex: "0" }, table, empty, more);
   const tablist = el("div", { class: "lm-tabs", role: "tablist", "aria-label": "Features" }, ...tabs);
   const element = el("section", { class: "lm-table", "aria-label": "Features in a table" },
-    el("div", { class: "lm-tools" }, tablist, filter, ...saves), panel);
+    el("div", { class: "lm-tools" }, tablist, filter, ...saves), scroll);
 
   // ---- what follows from a change
   /** @param {Tab} name */
   function open(name) {
     act.set({ table: name });
-    panel.scrollTop = 0;
+    scroll.scrollTop = 0;
   }
   /** @param {Column} column */
   function sortBy(column) {
@@ -322,7 +281,7 @@ export function createTable(data, act) {
   function arrange() {
     later.cancel();
     const kept = filterRows(data, rows, filter.value);
-    order = sort ? sortRows(data, rows, kept, sort.column, sort.down) : kept;
+    order = sort ? sortRows(data, kept, sort.column, sort.down) : kept;
     pages = 1;
     body.replaceChildren();
     draw();
@@ -330,7 +289,7 @@ export function createTable(data, act) {
   const later = debounce(fill, LATER);
 
   function draw() {
-    const from = body.childElementCount, to = Math.min(order.length, pages * PAGE), all = rows.point.length;
+    const from = body.childElementCount, to = Math.min(order.length, pages * PAGE), all = rows.length;
     for (let k = from; k < to; k++) body.append(line(order[k]));
     heads.forEach((head, c) => {
       const own = sort?.column === COLUMNS[c][0] ? sort : null;
@@ -348,42 +307,33 @@ export function createTable(data, act) {
     for (const button of saves) button.disabled = !order.length;
   }
 
-  /** @param {number} r */
-  function line(r) {
-    const set = data.sets[rows.set[r]], e = rows.edge[r], partner = partnerOf(data, rows, r), at = rows.point[r];
-    const first = !r || rows.point[r - 1] !== at || rows.panel[r - 1] !== rows.panel[r];
-    /** @param {string} text */
-    const number = (text) => el("td", { class: "lm-number" }, set && text);
-    /** @param {number} q @param {number} i @param {string} does */
-    const feature = (q, i, does) => [
-      el("button", { type: "button", class: "lm-name fg-text", "data-does": does }, nameOf(data, q, i)),
+  /** @param {Row} row */
+  function line(row) {
+    const { panel, point, edge: e } = row, set = data.sets[row.set], partner = partnerOf(data, row);
+    /** @param {number} q @param {number} i */
+    const feature = (q, i) => [
+      el("button", { type: "button", class: "lm-name fg-text", onclick: () => act.show(q, i) }, nameOf(data, q, i)),
       ...tokensOf(data, q, i).slice(0, 4).map((t) => el("span", { class: "lm-token fg-text" }, shown(t, 20))),
     ];
-    const none = () => el("span", { class: "fg-muted" }, "no partner shown");
+    /** @param {"score" | "chance" | "q" | "within"} name */
+    const number = (name) => el("td", { class: "lm-number" }, set && (name === "q" ? shortQ : short)(set[name][e]));
     const unpin = () => el("button", {
-      type: "button", "data-does": "unpin", "aria-label": `Unpin ${nameOf(data, rows.panel[r], at)}`,
+      type: "button", class: "lm-unpin", "aria-label": `Unpin ${nameOf(data, panel, point)}`, onclick: () => {
+        act.pin(panel, point);
+        (body.querySelector("button") ?? scroll).focus();
+      },
     }, "unpin");
-    return el("tr", { "data-row": r },
-      el("th", { scope: "row" }, ...feature(rows.panel[r], at, "own")),
-      el("td", {}, ...(partner ? feature(...partner, "partner") : [none()])),
-      number(short(set?.score[e])), number(short(set?.chance[e])), number(shortQ(set?.q[e])),
-      number(short(set?.within[e])), el("td", {}, set && set.flags[e] & MUTUAL ? "mutual" : ""),
-      el("td", { class: "lm-doubt" }, set && DOUBTS[doubt(set, e)]),
-      doc.table === "pinned" && el("td", {}, first && unpin()));
+    return el("tr", { onclick: (/** @type {Event} */ event) => {
+      const plain = !(/** @type {Element} */ (event.target).closest("button")) && !String(getSelection());
+      if (plain) act.show(panel, point);   // else a button was meant, or text is being copied
+    } }, el("th", { scope: "row" }, ...feature(panel, point)),
+    el("td", {}, ...(partner ? feature(...partner) : [el("span", { class: "fg-muted" }, "no partner shown")])),
+    number("score"), number("chance"), number("q"), number("within"),
+    el("td", {}, set && set.flags[e] & MUTUAL ? "mutual" : ""),
+    el("td", { class: "lm-doubt" }, set && ["", `same ${given}`, "not beyond chance"][doubt(set, e)]),
+    doc.table === "pinned" && el("td", {}, unpin()));
   }
 
-  const buttons = () => [...body.querySelectorAll("button")];
-  body.addEventListener("click", (e) => {
-    const target = /** @type {Element} */ (e.target), tr = target.closest("tr"), button = target.closest("button");
-    if (!tr || (!button && String(getSelection()))) return;   // text is being copied
-    const r = Number(tr.dataset.row), own = /** @type {const} */ ([rows.panel[r], rows.point[r]]);
-    if (button?.dataset.does !== "unpin") {
-      return act.show(...(button?.dataset.does === "partner" && partnerOf(data, rows, r) || own));
-    }
-    const at = buttons().indexOf(button);
-    act.pin(...own);
-    (buttons()[at] ?? panel).focus();
-  });
   element.addEventListener("keydown", (e) => {
     e.stopPropagation();   // a notebook has its own keys
     const at = tabs.findIndex((o) => o === e.target), last = tabs.length - 1;
@@ -397,12 +347,15 @@ export function createTable(data, act) {
 
   /** @param {string} kind */
   async function save(kind) {
-    const name = `featgeom-${doc.table}.${kind}`, [state, known, kept, which] = [doc, derived, rows, order], lines = [];
-    for (const r of which) {
-      lines.push(FORMATS[kind].line(recordOf(data, state, known, kept, r)));
-      if (lines.length % CHUNK === 0) await new Promise((done) => { setTimeout(done); });
+    const name = `featgeom-${doc.table}.${kind}`, which = order, { found } = derived, records = [];
+    const hits = doc.searches.map(({ text }, s) =>
+      /** @type {[string, Set<number>[]]} */ ([text, found[s].points.map((points) => new Set(points))]));
+    for (const row of which) {
+      records.push(recordOf(data, row, hits));
+      if (records.length % CHUNK === 0) await new Promise((done) => { setTimeout(done); });
     }
-    download(name, FORMATS[kind].whole(lines), kind === "csv" ? "text/csv" : "application/json", element);
+    const [text, type] = kind === "csv" ? [toCsv(records), "text/csv"] : [toJson(records), "application/json"];
+    download(name, text, type, element);
     act.say(`${grouped(which.length)} rows saved as ${name}.`);
   }
 
@@ -423,7 +376,7 @@ export function createTable(data, act) {
         tab.textContent = `${name} ${grouped(counts[name])}`;
         tab.setAttribute("aria-selected", String(open));
         tab.tabIndex = open ? 0 : -1;
-        if (open) panel.setAttribute("aria-labelledby", tab.id);
+        if (open) scroll.setAttribute("aria-labelledby", tab.id);
       });
       const from = { pinned: doc.pins, found: derived.found, selected: doc.selection }[doc.table];
       const needs = [doc.table, derived.shown, from];
