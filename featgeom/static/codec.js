@@ -28,6 +28,18 @@ const KINDS = {
 const damaged = (what) => new Error(`The data is damaged: ${what}.`);
 
 /**
+ * @param {string} x
+ * @returns {Uint8Array}
+ */
+function fromBase64(x) {
+  const native = /** @type {any} */ (Uint8Array).fromBase64;   // since 2025, several times faster
+  if (native) return native.call(Uint8Array, x);
+  const text = atob(x), out = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+  return out;
+}
+
+/**
  * Bytes from whatever a host hands over: DataView, typed array, ArrayBuffer (also of another window), base64, numbers.
  * @param {any} x
  * @returns {Uint8Array} a view of the same memory where there is one
@@ -37,11 +49,7 @@ export function toBytes(x) {
   const tag = Object.prototype.toString.call(x);
   if (tag === "[object ArrayBuffer]" || tag === "[object SharedArrayBuffer]") return new Uint8Array(x);
   if (typeof x === "string") {
-    let text;
-    try { text = atob(x); } catch { throw damaged("the text is not base64"); }
-    const out = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
-    return out;
+    try { return fromBase64(x); } catch { throw damaged("the text is not base64"); }
   }
   if (Array.isArray(x) && x.every((v) => Number.isInteger(v) && v >= 0 && v < 256)) return Uint8Array.from(x);
   throw new Error(`No binary data here: got ${x === null ? "null" : tag.slice(8, -1)}.`);

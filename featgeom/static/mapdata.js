@@ -199,7 +199,7 @@ export function finder(ids) {
       if (ids[middle] < id) low = middle + 1;
       else high = middle;
     }
-    return ids[low] === id ? low : -1;
+    return low < ids.length && ids[low] === id ? low : -1;
   };
 }
 
@@ -378,38 +378,4 @@ export function bestScores(data, panel, shown) {
 export function tokensOf(data, panel, point) {
   const p = data.panels[panel];
   return Array.from(p.tokens.subarray(p.tokenStart[point], p.tokenStart[point + 1]), (t) => data.vocabulary[t]);
-}
-
-/**
- * Points of every panel that a search finds: "#12" the feature with that id, "12" the feature or the token, anything
- * else the token, whole. A leading-space mark need not be typed; capitals count only when the search has one.
- * @param {MapData} data
- * @param {string} query
- * @returns {number[][]} one rising list per panel
- */
-export function findPoints(data, query) {
-  const text = query.trim();
-  if (!text) return data.panels.map(() => []);
-  const id = /^#?\d+$/.test(text) ? Number(text.replace("#", "")) : NaN;
-  const fold = text === text.toLowerCase();
-  /** @type {Set<number>} */
-  const wanted = new Set();
-  if (!/^#\d+$/.test(text)) {
-    data.vocabulary.forEach((token, t) => {
-      const plain = fold ? token.toLowerCase() : token;
-      if (plain === text || plain.replace(/^[␣▁Ġ ]/u, "") === text) wanted.add(t);
-    });
-  }
-  return data.panels.map((p) => {
-    /** @type {Set<number>} */
-    const found = new Set();
-    const byId = p.find(id);
-    if (byId >= 0) found.add(byId);
-    if (wanted.size) {
-      for (let i = 0; i < p.n; i++) {
-        for (let s = p.tokenStart[i]; s < p.tokenStart[i + 1]; s++) if (wanted.has(p.tokens[s])) found.add(i);
-      }
-    }
-    return [...found].sort((i, j) => i - j);
-  });
 }

@@ -56,6 +56,25 @@ test("every form of bytes that hosts hand over", async () => {
   assert.throws(() => toBytes("not base64!"), /damaged: the text is not base64/);
 });
 
+test("base64 is read by the browser's own reader where there is one, and refused in the same words", () => {
+  const text = Buffer.from(corpus).toString("base64"), asked = [];
+  assert.deepEqual(Buffer.from(toBytes(text)), Buffer.from(corpus));
+  const had = Object.getOwnPropertyDescriptor(Uint8Array, "fromBase64");
+  Object.defineProperty(Uint8Array, "fromBase64", { configurable: true, value(x) {
+    asked.push(x.length);
+    if (/[^A-Za-z0-9+/=]/.test(x)) throw new SyntaxError("not base64");
+    return new this(Buffer.from(x, "base64"));
+  } });
+  try {
+    assert.deepEqual(Buffer.from(toBytes(text)), Buffer.from(corpus));
+    assert.deepEqual(asked, [text.length]);
+    assert.throws(() => toBytes("not base64!"), /damaged: the text is not base64/);
+  } finally {
+    if (had) Object.defineProperty(Uint8Array, "fromBase64", had);
+    else delete Uint8Array.fromBase64;
+  }
+});
+
 test("no damaged byte and no cut goes unseen", async () => {
   const header = new Set([4, 5, 6, 7, 8, 9]);   // time, flags and system in the gzip header: they carry no data
   for (let i = 0; i < corpus.length; i++) {

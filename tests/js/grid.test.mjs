@@ -2,17 +2,7 @@
 import test from "node:test";
 import assert from "node:assert/strict";
 import { buildGrid, gridInBox, gridInCircle, gridInPolygon, gridNearest, gridNeighbours, gridToward } from "../../featgeom/static/grid.js";
-
-/** A small seeded generator, so that a failure can be seen again. */
-export function seeded(seed) {
-  let s = seed >>> 0;
-  return () => {
-    s = (s + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(s ^ (s >>> 15), s | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import { seeded } from "./seeded.mjs";
 
 function clustered(n, seed) {
   const rand = seeded(seed), x = new Uint16Array(n), y = new Uint16Array(n);
