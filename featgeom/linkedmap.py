@@ -45,7 +45,7 @@ def _search(value):
     if len(text) > 200: raise FeatgeomError(f'A search of {len(text):,} characters', 'At most 200', 'Shorten it')
     return dict(text=text, mode=mode, most=_yes('most of a search', value.get('most', False)))
 
-# %% ../nbs/10b_linkedmap.ipynb #876dede3
+# %% ../nbs/10b_linkedmap.ipynb #8c3df22c
 class LinkedMap(Widget):
     """Two or more maps side by side, linked by pairs: point at a feature and its partners turn yellow everywhere.
 
@@ -59,11 +59,7 @@ class LinkedMap(Widget):
     `selected_pairs` are the pairs of what is selected. `.save(path)` writes one file that needs no kernel and no
     network. Raises `FeatgeomError` for panels, pairs, ids and names that do not fit."""
     _module, _height = 'linkedmap.js', 760
-    selected = traitlets.Dict().tag(sync=True)
-    hovered = traitlets.List(allow_none=True, default_value=None).tag(sync=True)
-    pinned = traitlets.List().tag(sync=True)
-    searches = traitlets.List().tag(sync=True)
-    view = traitlets.Dict().tag(sync=True)
+    selected, hovered, pinned, searches, view = (traitlets.Any().tag(sync=True) for _ in range(5))   # checked below
 
     def __init__(self,
         panels,             # one or more `Panel`, with different names
@@ -91,10 +87,10 @@ class LinkedMap(Widget):
         clustered = [f'cluster of {p.name}' for p in self.panels if p.cluster is not None and len(p.cluster_labels)]
         columns = dict.fromkeys(name for p in self.panels for name in p.columns)
         self._keys = ['', *clustered, 'density', 'score', 'rate', *columns]
-        start = dict(colour=[*clustered, ''][0] if colour is None else colour, size=size or '', outline=outline or '')
-        start = {what: self._key(what, key) for what, key in start.items()}
+        start = dict(colour=(colour, [*clustered, ''][0]), size=(size, ''), outline=(outline, ''))
+        start = {what: self._key(what, usual if key is None else key) for what, (key, usual) in start.items()}
         payload, self._sets = self._pack(pairs, partners, start)
-        super().__init__(payload=payload)
+        super().__init__(payload=payload, selected={}, pinned=[], searches=[], view={})
         self.on_msg(self._hear)
 
     @staticmethod
@@ -176,15 +172,17 @@ class LinkedMap(Widget):
         return list(dict.fromkeys(entries))
 
     @traitlets.validate('selected')
-    def _selected(self, change): return {name: self._ids(name, ids) for name, ids in change['value'].items()}
+    def _selected(self, change):
+        return {name: self._ids(name, ids) for name, ids in check_kind('selected', change['value'], dict).items()}
     @traitlets.validate('hovered')
     def _hovered(self, change): return None if change['value'] is None else self._spot(change['value'])
     @traitlets.validate('pinned')
-    def _pinned(self, change): return [self._spot(o) for o in change['value']]
+    def _pinned(self, change): return [self._spot(o) for o in as_list('pinned', change['value'])]
     @traitlets.validate('searches')
     def _searches(self, change):
-        if len(change['value']) <= _MOST_SEARCHES: return [_search(o) for o in change['value']]
-        raise FeatgeomError(f'{len(change["value"])} searches', f'At most {_MOST_SEARCHES}', 'Drop some')
+        searches = as_list('searches', change['value'])
+        if len(searches) <= _MOST_SEARCHES: return [_search(o) for o in searches]
+        raise FeatgeomError(f'{len(searches)} searches', f'At most {_MOST_SEARCHES}', 'Drop some')
     @traitlets.validate('view')
     def _view(self, change):
         places = lambda o: {name: self._place(name, v) for name, v in check_kind('places', o, dict).items()}

@@ -241,16 +241,18 @@ def quantise(
     steps, unit = 2**bits - 1, 2**(16 - bits)
     return (np.rint((xy - low)*(steps/((high - low).max() or 1.)))*unit).astype(np.uint16)
 
-# %% ../nbs/10a_panels.ipynb #6582fea4
+# %% ../nbs/10a_panels.ipynb #d4815a17
 FINE, BITS = 300_000, 13   # up to `FINE` points places have 16 bits, above `BITS`
+_COMMON = 2048             # tokens that are ordered by how common they are
 _SHARES = 85               # steps of a share: a difference of one percent is as much as a label can say
 
 def vocabulary(
     panels,      # a list of `Panel`
 ) -> dict:       # token -> index
-    "The tokens of all panels, the most common first."
+    "The tokens of all panels, the most common first, rare ones by the alphabet."
     count = Counter(token for panel in panels for label in panel.tokens for token in label)
-    return {token: i for i, token in enumerate(sorted(count, key=count.get, reverse=True))}
+    order = sorted(count, key=count.get, reverse=True)
+    return {token: i for i, token in enumerate(order[:_COMMON] + sorted(order[_COMMON:]))}
 
 def panel_arrays(
     panel: Panel,  # all of whose features have a place: `Panel.drawn()`
