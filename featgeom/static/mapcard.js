@@ -3,7 +3,7 @@
  */
 
 import { el, needsKernel, shown } from "./kit.js";
-import { amount, evidence, grouped, nameOf, title } from "./maplabels.js";
+import { amount, evidence, grouped, nameOf, none, title } from "./maplabels.js";
 import { tokensOf } from "./mapdata.js";
 
 const PAGE = 12;  // partners shown until one beyond them is walked to, or more are asked for
@@ -142,7 +142,7 @@ function facts(data, { panel, point }) {
   const explanation = shown(p.explanations?.[point] ?? "", 600);
   return [
     el("h3", { class: "fg-text", dir: "auto" }, nameOf(data, panel, point)),
-    el("div", { class: "lm-chips" }, ...(tokens.length ? tokens : [el("span", { class: "fg-muted" }, "no tokens")])),
+    el("div", { class: "lm-cardtokens" }, ...(tokens.length ? tokens : [none(p)])),
     ...(explanation ? [el("p", { class: "lm-says fg-text", dir: "auto" }, explanation)] : []),
     ...(lines.length ? [el("dl", {}, ...lines.flatMap(([name, value]) =>
       [el("dt", { class: "fg-text", dir: "auto" }, name), el("dd", { class: "fg-text", dir: "auto" }, value)]))] : []),

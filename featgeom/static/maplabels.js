@@ -47,6 +47,12 @@ export function amount(v) {
 export const nameOf = (data, panel, point) => `${shown(data.panels[panel].name, 40)} ${data.panels[panel].ids[point]}`;
 
 /**
+ * Said of a feature that has no top tokens; nothing where no feature has any.
+ * @param {import("./mapdata.js").PanelData} p
+ */
+export const none = (p) => (p.tokens.length ? el("span", { class: "fg-muted" }, `no ${shown(p.rows, 40)}`) : null);
+
+/**
  * The head of every label: feature id and its top tokens.
  * @param {import("./mapdata.js").MapData} data
  * @param {number} panel
@@ -55,9 +61,8 @@ export const nameOf = (data, panel, point) => `${shown(data.panels[panel].name, 
 export function title(data, panel, point) {
   const tokens = tokensOf(data, panel, point).slice(0, 5);
   const chips = tokens.map((t) => el("span", { class: "lm-token fg-text", dir: "auto" }, shown(t, 24)));
-  if (!chips.length) chips.push(el("span", { class: "fg-muted" }, "no tokens"));
   return el("div", { class: "lm-title" }, el("b", { class: "fg-text", dir: "auto" }, nameOf(data, panel, point)),
-    ...chips);
+    ...chips, !chips.length && none(data.panels[panel]));
 }
 
 /**

@@ -144,11 +144,22 @@ export function createPanel(data, index, act, hint) {
       plot.dataset.sample = String(of);
       sampled.textContent = `${grouped(of)} of ${grouped(p.n)} points while moving`;
     } else delete plot.dataset.sample;
+    drawNames();
+  }
+
+  /** Names of clusters, and their boxes below all names. */
+  function drawNames() {
     pills = placeNames(clusters, view, width, height, place.zoom);
-    names.replaceChildren(...pills.map(({ x, y, w, h, cluster }) => {
-      const centre = `left:${(x + w / 2).toFixed(1)}px;top:${(y + h / 2).toFixed(1)}px`, own = colourOf(cluster);
-      const style = centre + (own && own !== "--lm-c0" ? `;--lm-own:var(${own})` : "");
-      return el("span", { class: "fg-text", dir: "auto", style }, cluster.text);
+    /** @param {string} own */
+    const colour = (own) => (own && own !== "--lm-c0" ? `;--lm-own:var(${own})` : "");
+    const rects = (boxes ? pills : []).map(({ cluster }) => {
+      const { x0, y0, x1, y1 } = rectOf(cluster, view), px = [x0 - 3, y0 - 3, x1 - x0 + 6, y1 - y0 + 6].map(Math.round);
+      const style = `left:${px[0]}px;top:${px[1]}px;width:${px[2]}px;height:${px[3]}px`;
+      return el("div", { style: style + colour(colourOf(cluster)) });
+    });
+    names.replaceChildren(...rects, ...pills.map(({ x, y, w, h, cluster }) => {
+      const style = `left:${(x + w / 2).toFixed(1)}px;top:${(y + h / 2).toFixed(1)}px`;
+      return el("span", { class: "fg-text", dir: "auto", style: style + colour(colourOf(cluster)) }, cluster.text);
     }));
   }
 
@@ -224,19 +235,8 @@ export function createPanel(data, index, act, hint) {
     if (!width) return;
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     ctx.clearRect(0, 0, width, height);
-    if (boxes) pills.forEach(drawBox);
     marks().forEach(drawMark);
     if (outline) drawOutline(outline);
-  }
-
-  /** @param {import("./mapnames.js").Pill} pill */
-  function drawBox({ cluster }) {
-    const { x0, y0, x1, y1 } = rectOf(cluster, view), own = colourOf(cluster);
-    ctx.beginPath();
-    ctx.roundRect(x0 - 3, y0 - 3, x1 - x0 + 6, y1 - y0 + 6, 6);
-    ctx.strokeStyle = cssVar(plot, own || "--lm-c0");
-    ctx.lineWidth = 1.25;
-    ctx.stroke();
   }
 
   /** @param {import("./mapgestures.js").Outline} outline */
@@ -370,7 +370,7 @@ export function createPanel(data, index, act, hint) {
     /** @param {boolean} on */
     setBoxes(on) {
       boxes = on;
-      drawOverlay();
+      drawNames();
     },
     dispose() {
       forget();
