@@ -10,6 +10,8 @@ export FEATGEOM_TEST_DATA ?= $(abspath ../shared/data)
 endif
 # The libraries whose files our readers read, as they are: their requirements do not fit beside ours, so they get a folder.
 export FEATGEOM_PEERS := $(CURDIR)/.venv/peers
+# Notebook front ends that only the tests of the widgets start.
+export FEATGEOM_HOSTS := $(CURDIR)/.venv/hosts
 NOTEBOOKS := $(wildcard nbs/[0-9]*.ipynb)
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
@@ -35,6 +37,12 @@ help:
 	  natsort==8.4.0 schedulefree==1.4.1 zstandard==0.25.0
 	@touch $@
 
+.venv/hosts/ready: .venv/ready
+	@$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/hosts notebook==7.6.5 marimo==0.25.2 docutils==0.23 \
+	  itsdangerous==2.2.0 loro==1.17.1 Markdown==3.11.3 msgspec==0.22.0 pymdown-extensions==11.0.2 python-multipart==0.0.34 \
+	  starlette==1.10.0 tomlkit==0.15.2 uvicorn==0.54.0 websockets==17.4
+	@touch $@
+
 demo: .venv/ready
 	@featgeom demo --out featgeom-demo.html
 
@@ -54,10 +62,10 @@ tests/js/node_modules: .venv/ready tests/js/package-lock.json
 notebooks: .venv/ready
 	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
 
-test: .venv/ready .venv/peers/ready browser tests/js/node_modules notebooks
+test: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules notebooks
 	@python -m pytest tests -q -rs -m 'not slow'
 
-test-slow: .venv/ready .venv/peers/ready browser tests/js/node_modules
+test-slow: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules
 	@python -m pytest tests -q -rs -m slow
 
 bench: .venv/ready browser

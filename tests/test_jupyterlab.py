@@ -13,50 +13,55 @@ def free_port():
         return s.getsockname()[1]
 
 @contextmanager
-def jupyterlab(folder):
-    "A JupyterLab over `folder` with settings of its own, ended in any case; yields its address."
+def server(command, answers, folder, env):
+    "A server for this while, ended in any case with all that it started; the address `answers` is asked until it replies."
+    log = folder/'server.log'
+    with open(log, 'w') as out:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            end = time.monotonic() + 90
+            while True:
+                try:
+                    with urlopen(answers, timeout=5): break
+                except OSError:
+                    if process.poll() is not None or time.monotonic() > end:
+                        pytest.fail(f'{command[2]} did not start:\n{log.read_text()[-3000:]}')
+                    time.sleep(0.2)
+            yield
+        finally:
+            family = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else [process]
+            process.terminate()                  # it shuts its kernels down
+            try: process.wait(10)
+            except subprocess.TimeoutExpired: pass
+            for o in family:
+                try: o.kill()
+                except psutil.NoSuchProcess: pass
+            process.wait(10)
+
+@contextmanager
+def jupyterlab(folder, module='jupyterlab', app='LabApp', **more):
+    "A JupyterLab, or another front end of Jupyter, over `folder` with settings of its own; yields its address."
     port = free_port()
     env = {k: v for k, v in os.environ.items() if k not in ('FEATGEOM_DISPLAY', 'CI')}
     env.update({f'JUPYTER_{o}_DIR': str(folder/'.jupyter'/o.lower()) for o in ('CONFIG', 'DATA', 'RUNTIME')},
                IPYTHONDIR=str(folder/'.ipython'), JUPYTERLAB_SETTINGS_DIR=str(folder/'.jupyter'/'settings'),
-               JUPYTERLAB_WORKSPACES_DIR=str(folder/'.jupyter'/'workspaces'), OMP_NUM_THREADS='1')
-    command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--ip', '127.0.0.1', '--port', str(port),
-               '--ServerApp.port_retries=0', f'--IdentityProvider.token={TOKEN}', '--LabApp.expose_app_in_browser=True',
+               JUPYTERLAB_WORKSPACES_DIR=str(folder/'.jupyter'/'workspaces'), OMP_NUM_THREADS='1', **more)
+    command = [sys.executable, '-m', module, '--no-browser', '--ip', '127.0.0.1', '--port', str(port),
+               '--ServerApp.port_retries=0', f'--IdentityProvider.token={TOKEN}', f'--{app}.expose_app_in_browser=True',
                *(['--allow-root'] if hasattr(os, 'geteuid') and os.geteuid() == 0 else [])]
     quiet = folder/'.jupyter'/'settings'/'@jupyterlab'/'apputils-extension'/'notification.jupyterlab-settings'
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    log = folder/'jupyterlab.log'
-    with open(log, 'w') as out:
-        server = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            end = time.monotonic() + 60
-            while True:
-                try:
-                    with urlopen(f'http://127.0.0.1:{port}/api/status?token={TOKEN}', timeout=5): break
-                except OSError:
-                    if server.poll() is not None or time.monotonic() > end:
-                        pytest.fail(f'JupyterLab did not start:\n{log.read_text()[-3000:]}')
-                    time.sleep(0.2)
-            yield f'http://127.0.0.1:{port}'
-        finally:
-            family = [server, *psutil.Process(server.pid).children(recursive=True)] if server.poll() is None else [server]
-            server.terminate()                   # it shuts its kernels down
-            try: server.wait(10)
-            except subprocess.TimeoutExpired: pass
-            for process in family:
-                try: process.kill()
-                except psutil.NoSuchProcess: pass
-            server.wait(10)
+    with server(command, f'http://127.0.0.1:{port}/api/status?token={TOKEN}', folder, env): yield f'http://127.0.0.1:{port}'
 
 class Lab:
     "A notebook in JupyterLab, driven as a person would."
-    def __init__(self, page, address, folder, cells):
+    def __init__(self, page, address, folder, cells, path='lab/tree'):
         self.page = page
         nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(o) for o in cells],
                                       metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')))
         nbformat.write(nb, folder/'test.ipynb')
-        page.goto(f'{address}/lab/tree/test.ipynb?token={TOKEN}')
+        page.goto(f'{address}/{path}/test.ipynb?token={TOKEN}')
         page.wait_for_selector('.jp-Notebook .jp-Cell')
         self.wait_for_kernel()
 
@@ -76,24 +81,28 @@ class Lab:
             return outputs.map((o) => [o.text ?? o.traceback ?? ""].flat().join("")).join("");
         }''', cell)
 
+@contextmanager
+def guarded(browser, address):
+    "A page that may ask this address and nothing else. `asked` holds what it asked for otherwise, `problems` uncaught errors."
+    context = browser.new_context(viewport=dict(width=1400, height=1800))
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.asked, page.problems = [], []
+    def guard(route):
+        if route.request.url.startswith(address): return route.fallback()
+        page.asked.append(route.request.url)
+        route.abort()
+    context.route(re.compile('^https?:'), guard)
+    page.on('pageerror', lambda o: page.problems.append(o.stack or str(o)))
+    yield page
+    context.close()
+
 @pytest.fixture
 def lab(browser, tmp_path):
     "Open a notebook with these cells in JupyterLab: `lab([source, ...])`."
-    asked = []
-    with jupyterlab(tmp_path) as address:
-        context = browser.new_context(viewport=dict(width=1400, height=1800))
-        context.set_default_timeout(60_000)
-        def guard(route):
-            if route.request.url.startswith(address): return route.fallback()
-            asked.append(route.request.url)
-            route.abort()
-        context.route(re.compile('^https?:'), guard)
-        page = context.new_page()
-        page.problems = []
-        page.on('pageerror', lambda o: page.problems.append(str(o)))
+    with jupyterlab(tmp_path) as address, guarded(browser, address) as page:
         yield lambda cells: Lab(page, address, tmp_path, cells)
-        context.close()
-    assert asked == [], f'JupyterLab with our widgets asked the network for {asked}'
+    assert page.asked == [], f'JupyterLab with our widgets asked the network for {page.asked}'
 
 BARS = '''
 import numpy as np, traitlets
@@ -191,10 +200,10 @@ class Map:
 
     def mark(self, panel, i, layer='over'):
         "The colour of a layer at a point: red, green, blue, opacity."
-        return self.frame.evaluate("""([panel, x, y, layer]) => {
-            const canvas = document.querySelectorAll(`.lm-${layer}`)[panel], scale = canvas.width / canvas.clientWidth;
+        return self.plot(panel).locator(f'.lm-{layer}').evaluate("""(canvas, [x, y]) => {   // by locator: some hosts have shadow roots
+            const scale = canvas.width / canvas.clientWidth;
             return [...canvas.getContext("2d").getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1).data];
-        }""", [panel, *self.at(panel, i), layer])
+        }""", self.at(panel, i))
 
     def data(self, name): return self.frame.get_attribute('.lm', f'data-{name}')
 

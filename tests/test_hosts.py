@@ -1,0 +1,241 @@
+"""The linked map in every host that runs here: a mock widget manager, Colab's way of showing outputs, sandboxed frames, marimo,
+Notebook 7, an exported notebook. In each a hover lights the partner's pixel; where a kernel lives, traits reach Python and back.
+JupyterLab has a file of its own. VS Code and Colab itself cannot be run here."""
+from pathlib import Path
+import base64, os, re, sys
+
+import nbformat, pytest
+from conftest import outside_folder
+
+from test_jupyterlab import MAP, Lab, Map, eventually, free_port, guarded, jupyterlab, server, yellow
+from test_widget import framed
+
+def linked_map():
+    "The map that the live hosts make from the same text."
+    names = {}
+    exec(MAP, names)   # our own text
+    return names['w']
+
+def sent(w):
+    "What a front end gets of a widget."
+    state = {k: v for k, v in w.get_state().items() if k in ('selected', 'hovered', 'pinned', 'searches', 'view')}
+    return dict(esm=w._esm, css=w._css, payload=base64.b64encode(w.payload).decode(), state=state)
+
+# A model as anywidget gives it to a view. `form`: how binary state arrives; `broken`: abilities that are "missing" or "throw".
+MODEL = '''async ({ esm, css, payload, state, form, lacks, how, messages }) => {
+    const bytes = Uint8Array.from(atob(payload), (c) => c.charCodeAt(0));
+    const wide = new Uint8Array(bytes.length + 24);
+    wide.set(bytes, 16);
+    const values = { ...state, payload: form === "DataView" ? new DataView(wide.buffer, 16, bytes.length) : wide.subarray(16, 16 + bytes.length) };
+    const listeners = new Set(), log = [];
+    const tell = (event, ...args) => { for (const [name, f] of [...listeners]) if (name === event) f(...args); };
+    const model = {
+        get: (key) => values[key],
+        set(key, value) {
+            if (JSON.stringify(values[key]) === JSON.stringify(value)) return;
+            values[key] = value;
+            tell(`change:${key}`, model, value);
+            tell("change", model);
+        },
+        on(event, f) { listeners.add([event, f]); },
+        off(event, f) { for (const o of [...listeners]) if (o[0] === event && o[1] === f) listeners.delete(o); },
+        save_changes() { log.push(["saved", JSON.parse(JSON.stringify({ ...values, payload: undefined }))]); },
+        send(content, callbacks, buffers) { log.push(["sent", content]); },
+    };
+    for (const name of lacks ?? []) model[name] = how === "throw" ? () => { throw new Error(`no ${name} here`); } : undefined;
+    const style = document.createElement("style");
+    style.textContent = css;
+    document.head.append(style);
+    const el = document.createElement("div");
+    document.body.append(el);
+    const module = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+    const cleanup = await module.default.render({ model, el });
+    Object.assign(window, { model, log, listeners, cleanup, tell, el });
+}'''
+
+def python_heard(page, frame=None):
+    "The state that a mock kernel got last."
+    return (frame or page).evaluate('() => log.filter((o) => o[0] === "saved").at(-1)?.[1]')
+
+# ---- a mock widget manager
+
+LACKS = ['off', 'send', 'save_changes']
+
+@pytest.mark.parametrize('form', ['DataView', 'Uint8Array'])
+@pytest.mark.parametrize('lacks, how', [([], ''), (LACKS, 'missing'), (LACKS, 'throw')], ids=['whole', 'missing', 'throwing'])
+def test_a_widget_manager_with_and_without_gaps(offline_page, lacks, how, form):
+    page = offline_page(viewport=dict(width=1200, height=900))
+    page.evaluate(MODEL, dict(sent(linked_map()), form=form, lacks=lacks, how=how))
+    m = Map(page)
+    m.lights_partners()
+    eventually(lambda: page.evaluate('model.get("hovered")'), ['B', 200])
+    page.mouse.click(*m.place(0, 12))
+    eventually(lambda: page.evaluate('model.get("pinned")'), [['A', 112]])
+    if not lacks: eventually(lambda: python_heard(page)['pinned'], [['A', 112]])
+    page.evaluate('model.set("selected", { A: [101, 106], B: [224] })')             # Python selects
+    m.wait('selected', '2,1')
+    page.evaluate('model.set("hovered", ["B", 207])')                               # and points
+    m.wait('hovered', 'B:207')
+    assert m.data('partners') == 'A:107 A:100' and yellow(m.mark(0, 0)) and yellow(m.mark(0, 7))
+    page.evaluate('cleanup()')
+    assert page.evaluate('el.childElementCount') == 0
+    if 'off' not in lacks: assert page.evaluate('listeners.size') == 0
+    page.evaluate('model.set("hovered", ["A", 100])')                               # nobody is left to stumble over it
+    page.wait_for_timeout(200)
+    assert page.problems == []
+
+def test_twenty_views_come_and_go(offline_page):
+    page, sending = offline_page(viewport=dict(width=1200, height=900)), sent(linked_map())
+    page.evaluate(MODEL, dict(sending, form='DataView'))
+    code = '''async ({ esm }) => {
+        const module = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
+        for (let i = 0; i < 20; i++) (await module.default.render({ model, el: document.createElement("div") }))();
+        return listeners.size;
+    }'''
+    before = page.evaluate('listeners.size')
+    assert page.evaluate(code, sending) == before > 0
+    Map(page).lights_partners()
+    assert page.problems == []
+
+# ---- Colab: every output is a page of another origin in a frame; its manager is old
+
+COLAB = '''<!doctype html><html theme="{theme}"><head><meta charset="utf-8"><script>
+window.google = {{ colab: {{ kernel: {{ accessAllowed: {allowed}, invokeFunction: () => Promise.reject(new Error("Unknown function")) }}, output: {{ resizeIframeToContent() {{}} }} }} }};
+</script></head><body></body></html>'''
+
+def colab(page, allowed=True, theme='light'):
+    "The output frame of a notebook as Colab shows it, on an origin of its own; what lies around it cannot be read."
+    outer = '<!doctype html><title>Notebook</title><iframe src="http://output.colab.invalid/outputframe.html" width="1100" height="860"></iframe>'
+    pages = {'http://colab.invalid/': outer, 'http://output.colab.invalid/outputframe.html': COLAB.format(theme=theme, allowed=str(allowed).lower())}
+    page.route(re.compile(r'^http://(output\.)?colab\.invalid/'), lambda route: route.fulfill(body=pages[route.request.url], content_type='text/html'))
+    page.goto('http://colab.invalid/')
+    frame = page.frames[1]
+    assert frame.evaluate('() => { try { return String(parent.document); } catch (error) { return error.name; } }') == 'SecurityError'
+    return frame
+
+@pytest.mark.parametrize('theme', ['light', 'dark'])
+def test_an_output_frame_as_in_colab(offline_page, theme):
+    page = offline_page(viewport=dict(width=1200, height=900), color_scheme='dark' if theme == 'light' else 'light')
+    frame = colab(page, theme=theme)
+    frame.evaluate(MODEL, dict(sent(linked_map()), form='DataView'))
+    m = Map(page, frame)
+    assert frame.get_attribute('.featgeom', 'data-theme') == theme
+    m.lights_partners()
+    eventually(lambda: (python_heard(page, frame) or {}).get('hovered'), ['B', 200])
+    frame.evaluate('model.set("selected", { A: [124] })')
+    m.wait('selected', '1,0')
+    assert page.problems == []
+
+def test_colab_without_a_kernel_keeps_what_needs_none(offline_page):
+    page = offline_page(viewport=dict(width=1200, height=900))
+    frame = colab(page, allowed=False)
+    frame.evaluate(MODEL, dict(sent(linked_map()), form='DataView', lacks=['save_changes', 'send'], how='throw'))
+    m = Map(page, frame)
+    m.lights_partners()
+    page.mouse.click(*m.place(0, 0))
+    m.wait('hovered', 'A:100')
+    assert frame.locator('.featgeom [title="needs a running kernel"]:not(:disabled)').count() == 0 and page.problems == []
+
+# ---- frames and pages
+
+def test_a_sandboxed_frame(offline_page, tmp_path):
+    page = offline_page(viewport=dict(width=1200, height=1000))
+    frame = framed(page, tmp_path, ('sandbox="allow-scripts" style="width:1180px; height:940px"', ''), linked_map().page())
+    m = Map(page, frame)
+    m.lights_partners()
+    page.mouse.click(*m.place(0, 0))                                                # pinned
+    page.mouse.move(5, 5)
+    m.wait('hovered', 'A:100')
+    assert yellow(m.mark(1, 7))
+    looks = lambda: frame.evaluate("""([x, y]) => [...document.querySelector(".lm-base").getContext("2d").getImageData(x - 6, y, 13, 1).data].join()""",
+                                   [round(o) for o in m.at(0, 8)])
+    before = looks()
+    frame.fill('input[type=search]', 'a8')
+    m.wait('found', '1,0')
+    eventually(lambda: looks() != before, True)                                     # drawn as found
+    page.wait_for_timeout(500)                                                      # what the page's address would hold by now
+    assert page.evaluate('location.hash') == '' and frame.evaluate('location.href') == 'about:srcdoc'
+    assert [o for o in page.problems if 'download' not in o.lower()] == []
+
+def test_an_exported_notebook_opened_offline(offline_page, tmp_path, monkeypatch):
+    nbclient, nbconvert = pytest.importorskip('nbclient'), pytest.importorskip('nbconvert')
+    monkeypatch.setenv('FEATGEOM_DISPLAY', 'html')
+    for name in ('CONFIG', 'DATA', 'RUNTIME'): monkeypatch.setenv(f'JUPYTER_{name}_DIR', str(tmp_path/name))
+    monkeypatch.setenv('IPYTHONDIR', str(tmp_path/'ipython'))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(MAP)])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name='python3', store_widget_state=False).execute()
+    assert 'application/vnd.jupyter.widget-view+json' not in notebook.cells[0].outputs[0].data
+    html = nbconvert.HTMLExporter().from_notebook_node(notebook)[0]
+    path = tmp_path/'notebook.html'
+    path.write_text(re.sub(r'<script[^>]*\bsrc="https:[^>]*>\s*</script>', '', html), encoding='utf-8')   # what its own template fetches
+    page = offline_page(path, viewport=dict(width=1400, height=1200))
+    frame = page.wait_for_selector('iframe[title=LinkedMap]').content_frame()
+    m = Map(page, frame)
+    m.lights_partners()
+    assert page.evaluate('window.hit') is None and page.problems == []
+
+# ---- servers of their own: `make test` installs them into a folder, apart from our own requirements
+
+def ours(page):
+    "Uncaught errors of widgets, which hosts load from blobs; some hosts have errors of their own."
+    return [o for o in page.problems if 'blob:' in o]
+
+@pytest.fixture
+def hosts(tmp_path):
+    "The environment in which Notebook 7 and marimo run."
+    folder = outside_folder('FEATGEOM_HOSTS', 'Notebook 7 and marimo')
+    return dict(PYTHONPATH=os.pathsep.join([str(folder), os.environ.get('PYTHONPATH', '')]).rstrip(os.pathsep), JUPYTER_PATH=str(folder/'share'/'jupyter'))
+
+def test_notebook_7(browser, tmp_path, hosts):
+    with jupyterlab(tmp_path, 'notebook', 'JupyterNotebookApp', **hosts) as address, guarded(browser, address) as page:
+        lab = Lab(page, address, tmp_path, [MAP, 'print(w.hovered, w.selected)', "w.selected = {'A': [101]}"], 'notebooks')
+        lab.ask(0)
+        m = Map(page)
+        m.lights_partners()
+        eventually(lambda: lab.ask(1), "['B', 200] {}\n")
+        lab.ask(2)
+        m.wait('selected', '1,0')
+        assert page.evaluate('window.hit') is None and ours(page) == page.asked == []
+
+MARIMO = '''import marimo
+app = marimo.App()
+
+@app.cell
+def _():
+    import marimo as mo
+{map}
+    view = mo.ui.anywidget(w)
+    view
+    return mo, view, w
+
+@app.cell
+def _(mo, view):
+    mo.md(f"heard {{view.value.get('hovered')}}")
+    return
+
+@app.cell
+def _(mo, w):
+    mo.ui.button(label="select in Python", on_click=lambda _: setattr(w, "selected", {{"A": [101, 102]}}))
+    return
+
+if __name__ == "__main__": app.run()
+'''
+
+@pytest.mark.parametrize('mode', ['run', 'edit'])
+def test_marimo(browser, tmp_path, hosts, mode):
+    body = '\n'.join('    ' + line for line in MAP.strip().splitlines()[:-1])
+    (tmp_path/'map.py').write_text(MARIMO.format(map=body))
+    port, home = free_port(), {o: str(tmp_path/'home') for o in ('HOME', 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'XDG_CACHE_HOME', 'XDG_DATA_HOME')}
+    env = dict({k: v for k, v in os.environ.items() if k not in ('FEATGEOM_DISPLAY', 'CI')}, **hosts, **home, OMP_NUM_THREADS='1')
+    (tmp_path/'home'/'marimo').mkdir(parents=True)
+    (tmp_path/'home'/'marimo'/'marimo.toml').write_text('[runtime]\nauto_instantiate = true\n')
+    address = f'http://127.0.0.1:{port}'
+    command = [sys.executable, '-m', 'marimo', '-q', mode, 'map.py', '--headless', '--no-token', '--host', '127.0.0.1', '--port', str(port)]
+    with server(command, f'{address}/health', tmp_path, env), guarded(browser, address) as page:
+        page.goto(address)
+        m = Map(page)
+        m.lights_partners()
+        page.wait_for_selector("text=heard ['B', 200]")                             # a cell that depends on the widget ran again
+        page.click('button:has-text("select in Python")')
+        m.wait('selected', '2,0')
+        assert page.evaluate('window.hit') is None and page.asked == page.problems == []
