@@ -173,7 +173,7 @@ export function createFind(data, act) {
     update(doc, derived) {
       if (draft && key(doc.searches.slice(-1)) !== key([draft])) {   // Python has changed the searches
         draft = null;
-        if (!input.matches(":focus")) input.value = "";
+        input.value = "";
       }
       searches = doc.searches;
       found = derived.found;

@@ -313,7 +313,8 @@ export function createTable(data, act) {
     /** @param {number} q @param {number} i */
     const feature = (q, i) => [
       el("button", { type: "button", class: "lm-name fg-text", onclick: () => act.show(q, i) }, nameOf(data, q, i)),
-      ...tokensOf(data, q, i).slice(0, 4).map((t) => el("span", { class: "lm-token fg-text" }, shown(t, 20))),
+      ...tokensOf(data, q, i).slice(0, 4)
+        .flatMap((t) => [" ", el("span", { class: "lm-token fg-text" }, shown(t, 20))]),
     ];
     /** @param {"score" | "chance" | "q" | "within"} name */
     const number = (name) => el("td", { class: "lm-number" }, set && (name === "q" ? shortQ : short)(set[name][e]));
