@@ -59,8 +59,8 @@ export function createFind(data, act) {
     input.placeholder = NAMES[kind][1];
     input.setAttribute("aria-label", `Search: ${NAMES[kind][0]}, for example ${NAMES[kind][1]}. Enter keeps it.`);
     most.disabled = !ofTokens || !sharesKnown;
-    mostly.title = !sharesKnown ? "this map does not hold in how many examples a token stands"
-      : ofTokens ? "only features with it in more than half of their top examples" : "for tokens only";
+    mostly.title = !sharesKnown ? "this map does not hold the shares of tokens"
+      : ofTokens ? "only features of which it makes more than half" : "for tokens only";
   }
 
   const kept = () => (draft ? searches.slice(0, -1) : searches);

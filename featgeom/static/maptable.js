@@ -5,7 +5,7 @@
 
 import { debounce, download, el, shown } from "./kit.js";
 import { BEYOND, MUTUAL, sameToken, tokensOf } from "./mapdata.js";
-import { grouped, nameOf, short, shortQ } from "./maplabels.js";
+import { beyond, doubt, grouped, nameOf, short, shortQ } from "./maplabels.js";
 import { MAX_QUERY } from "./maplink.js";
 import { findPoints, pointsWhere } from "./mapsearch.js";
 
@@ -96,11 +96,11 @@ function partnerOf(data, { panel, point, set: s, edge }) {
 }
 
 /**
- * What speaks against a pair: 0 nothing, 1 same token, 2 chance.
+ * How much speaks against a pair: 0 nothing, 1 the token, 2 chance.
  * @param {import("./mapdata.js").PairSet} set
  * @param {number} e
  */
-const doubt = (set, e) => (set.flags[e] & BEYOND ? Number(sameToken(set, e)) : 2);
+const doubts = (set, e) => (beyond(set, e) ? Number(sameToken(set, e)) : 2);
 
 /**
  * What a row is sorted by, NaN where it has nothing there.
@@ -116,7 +116,7 @@ function valueOf(data, row, column) {
   }
   if (!set) return NaN;
   if (column === "mutual") return set.flags[row.edge] & MUTUAL;
-  return column === "mark" ? doubt(set, row.edge) : Math.round((set[column][row.edge] + 2) * 1e6);
+  return column === "mark" ? doubts(set, row.edge) : Math.round((set[column][row.edge] + 2) * 1e6);
 }
 
 /**
@@ -331,7 +331,7 @@ export function createTable(data, act) {
     el("td", {}, ...(partner ? feature(...partner) : [el("span", { class: "fg-muted" }, "no partner shown")])),
     number("score"), number("chance"), number("q"), number("within"),
     el("td", {}, set && set.flags[e] & MUTUAL ? "mutual" : ""),
-    el("td", { class: "lm-doubt" }, set && ["", `same ${given}`, "not beyond chance"][doubt(set, e)]),
+    el("td", { class: "lm-doubt" }, set && (beyond(set, e) ? doubt(set, e) : "no better than chance")),
     doc.table === "pinned" && el("td", {}, unpin()));
   }
 
@@ -382,7 +382,7 @@ export function createTable(data, act) {
       const from = { pinned: doc.pins, found: derived.found, selected: doc.selection }[doc.table];
       const needs = [doc.table, derived.shown, from];
       if (needs.every((o, i) => o === made[i])) return;
-      const soon = doc.table !== "pinned" && doc.table === made[0];
+      const soon = counts[doc.table] > PAGE && doc.table === made[0];   // typing, sliding, drawing a lasso
       made = needs;
       if (soon) later();
       else fill();
