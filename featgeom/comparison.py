@@ -6,7 +6,7 @@
 __all__ = ['HEALTH_TOKENS', 'Comparison', 'compare', 'main']
 
 # %% ../nbs/30_comparison.ipynb #e3a94c86
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +29,12 @@ from .align import Coverage, align_spans, split_alike
 from .features import firing_counts, top_tokens
 from .matching import Pairs, match
 from .embedding import Embedding, clusters, embed
-from .panels import Panel
+from .panels import Column, Panel
 from .linkedmap import LinkedMap
 
 # %% ../nbs/30_comparison.ipynb #707033a0
 HEALTH_TOKENS = 5000   # on which each SAE is judged before its features are compared
+_TOKENS, _SHORT = 5, 3   # of a label, and where there is little room
 
 def _share(x, of): return f'{x/of:.0%}' if of else '-'
 
@@ -48,12 +49,23 @@ class Comparison(Result):
     health: tuple         # one `Health` a space, on these texts
     settings: dict        # what was asked for, seed included
     coverage: Coverage=None  # where tokenizers differ: what share of the text the common spans hold
+    shares: tuple=None    # one array a space: the share of the feature's activation on each token of its label, (f, k)
 
     @cached_property
     def map(self) -> LinkedMap:
         "The linked map of both spaces; one widget, kept."
-        sides = zip((self.acts_a, self.acts_b), self.embeddings, self.labels)
-        return LinkedMap([_panel(acts, embedding, labels) for acts, embedding, labels in sides], self.pairs)
+        return LinkedMap(self.panels(), self.pairs)
+
+    def panels(self,
+        *columns,  # one {name: values of all features} a space, to colour and size points by
+    ) -> list:
+        "The panels of the map, for a `LinkedMap` of your own: with columns, or with a third model beside them."
+        if len(columns) not in (0, 2):
+            raise FeatgeomError(f'Columns for {len(columns)} spaces', 'One dict for each of the two, or none',
+                                'Pass {} for a space without columns')
+        sides = zip((self.acts_a, self.acts_b), self.embeddings, self.labels, self.shares or (None, None),
+                    columns or ({}, {}))
+        return [_panel(*side, rows='spans' if self.coverage else 'tokens') for side in sides]
 
     def summary(self) -> dict:
         "The findings as numbers: tokens, alive features, partners beyond chance (q < .05), score, null, within score."
@@ -90,15 +102,17 @@ class Comparison(Result):
     def table(self):
         "The best partner of every feature of A as a DataFrame, with both labels and all evidence."
         table = self.pairs.best().table()
-        table.insert(1, 'label_a', [' '.join(self.labels[0][i]) for i in table['a']])
-        table.insert(3, 'label_b', [' '.join(self.labels[1][i]) for i in table['b']])
+        table.insert(1, 'label_a', [' '.join(self.labels[0][i][:_SHORT]) for i in table['a']])
+        table.insert(3, 'label_b', [' '.join(self.labels[1][i][:_SHORT]) for i in table['b']])
         return table
 
     def save(self,
-        path,  # where the page goes
+        path,                 # where the page goes
+        title: str=None,      # of the browser's tab; None: the names of both spaces
+        sidecar: bool=False,  # the data in a file beside the page: for very many features
     ):
         "Write the linked map as one HTML file that needs neither kernel nor network."
-        return self.map.save(path)
+        return self.map.save(path, title=title or f'{self.acts_a.name} and {self.acts_b.name}', sidecar=sidecar)
 
     def _repr_mimebundle_(self, **kwargs): return self.map._repr_mimebundle_(**kwargs)
 
@@ -108,13 +122,23 @@ def _median(values):
     return float(np.median(values)) if len(values) else float('nan')
 
 # %% ../nbs/30_comparison.ipynb #0f1648f1
-def _panel(acts, embedding, labels):
+def _panel(acts, embedding, labels, shares, columns, rows):
     "One panel of the linked map: the live features of one space at their places."
     ids = np.flatnonzero(embedding.kept)
     names = [labels[i] for i in ids]
-    groups = clusters(embedding.xy[ids], names)
+    groups = clusters(embedding.xy[ids], [o[:_SHORT] for o in names])
+    columns = {name: _chosen(name, values, acts.n_features, ids)
+               for name, values in check_kind('columns', columns, dict).items()}
     return Panel(acts.name, embedding.xy[ids], names, ids, fires=firing_counts(acts)[ids], cluster=groups.ids,
-                 cluster_labels=groups.labels, note=embedding.note)
+                 cluster_labels=groups.labels, note=embedding.note, rows=rows, total=len(acts), columns=columns,
+                 shares=None if shares is None else shares[ids])
+
+def _chosen(name, values, n, ids):
+    "The values of some features, of a column of all."
+    column = Column.of(name, values)
+    if len(column.values) == n: return replace(column, values=column.values[ids])
+    raise FeatgeomError(f'Column {name!r} of {len(column.values):,} values', f'One for each of the {n:,} features',
+                        'Give NaN or None where there is none')
 
 def _same_rows(a, b, texts, pool, settings):
     "Stores over the same rows, what an alignment covers (or None), the texts as read, the least shift (or None)."
@@ -204,10 +228,11 @@ def compare(
                                                  keep=firing_counts(o) > 0))
                            for side, space, o in zip('ab', (a, b), acts))
         step('label')
-        labels = tuple([[t for t in row if t] for row in top_tokens(o, 3).strings.tolist()] for o in acts)
+        tops = [top_tokens(o, _TOKENS) for o in acts]
+        labels = tuple([row[:many] for row, many in zip(o.strings.tolist(), (o.ids >= 0).sum(1))] for o in tops)
         step('done')
     how.update(method=method, pool=pool, context=context, max_tokens=max_tokens)
-    return Comparison(*acts, pairs, embeddings, labels, health, how, coverage)
+    return Comparison(*acts, pairs, embeddings, labels, health, how, coverage, tuple(o.weight for o in tops))
 
 # %% ../nbs/30_comparison.ipynb #53d47031
 def _demo(args):

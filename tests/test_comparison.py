@@ -10,6 +10,7 @@ import featgeom as fg
 from featgeom.comparison import main
 from featgeom.core import FeatgeomError
 from featgeom.stories import tell
+from featgeom.widget import unpack
 
 QUICK = dict(method='pca', shifts=3, progress=False)
 HOSTILE = '</script><img src=x onerror="document.title=1"> \N{PILE OF POO} \u202e one two three four'
@@ -45,6 +46,24 @@ def test_saved_page_is_whole_and_small(comparison, tmp_path):
     comparison.save(tmp_path/'map.html')
     page = (tmp_path/'map.html').read_text(encoding='utf-8')
     assert 20_000 < len(page) < 1_000_000 and 'http://' not in page.replace('http://www.w3.org/', '')
+
+def test_the_map_has_shares_rates_and_what_rows_are(comparison, tmp_path):
+    arrays, meta = unpack(comparison.map.payload)
+    for p, (acts, weight, embedding) in enumerate(zip((comparison.acts_a, comparison.acts_b), comparison.shares, comparison.embeddings)):
+        assert (meta['panels'][p]['rows'], meta['panels'][p]['total']) == ('tokens', len(acts))
+        ids = np.flatnonzero(embedding.kept)
+        assert arrays[f'count{p}'].tolist() == (weight[ids] > 0).sum(1).tolist() and arrays[f'count{p}'].max() == 5
+        assert np.abs(arrays[f'share{p}']/255 - weight[ids][weight[ids] > 0]).max() < .007
+    assert meta['pairs'][0]['given'] == 'token' and comparison.map is comparison.map
+    comparison.save(tmp_path/'map.html', title='Two stories', sidecar=True)
+    assert '<title>Two stories</title>' in (tmp_path/'map.html').read_text(encoding='utf-8') and (tmp_path/'map.data.js').exists()
+
+def test_panels_with_columns(comparison):
+    f = comparison.acts_a.n_features
+    one, two = comparison.panels(dict(v=np.arange(f)), dict(w=['a']*f))
+    assert np.array_equal(one.columns['v'].values, one.ids) and list(two.columns) == ['w'] and fg.LinkedMap([one, two], comparison.pairs, colour='v')
+    for wrong in ([dict(v=[1])], [dict(v=[1]), {}], [3, 4], [{}, {}, {}]):
+        with pytest.raises(FeatgeomError): comparison.panels(*wrong)
 
 def test_a_second_call_opens_what_is_kept(spaces, texts, store, comparison, monkeypatch):
     import featgeom.comparison as module
@@ -111,6 +130,8 @@ def test_two_tokenizers_are_compared_over_spans(spaces, texts, tmp_path):
     c = fg.compare(spaces[0], other, long, **how)
     assert c.acts_a.rows.kind == 'span' and c.coverage.spans == len(c.acts_a) == len(c.acts_b) and 'spans common to both' in str(c)
     assert c.summary()['median_score'] > 2*c.summary()['median_null']
+    meta = unpack(c.map.payload)[1]
+    assert [o['rows'] for o in meta['panels']] == ['spans', 'spans'] and meta['pairs'][0]['given'] == 'span' and 'within span' in c.map.poster()
     rows, whole = c.acts_a.rows, np.cumsum([len(o) for o in c.acts_a.texts])[c.acts_a.rows.doc]
     document = np.searchsorted(np.cumsum([len(o) for o in long]), whole)                  # pieces joined are the documents
     assert c.pairs.meta['min_shift'] > np.bincount(document).max() > np.bincount(rows.doc).max()
