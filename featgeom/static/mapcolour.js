@@ -198,11 +198,11 @@ function rates({ panels }) {
 }
 
 /**
- * Points in the square around each point, about 1/32 of the map wide.
+ * Points in the square of cells around each point: 1/32 of the map wide, in small maps three cells.
  * @param {import("./grid.js").Grid} g
  */
 export function densities({ n, cols, rows, start, items }) {
-  const reach = Math.max(0, Math.round((Math.max(cols, rows) / 32 - 1) / 2)), out = new Float32Array(n);
+  const reach = Math.max(1, Math.round((Math.max(cols, rows) / 32 - 1) / 2)), out = new Float32Array(n);
   const wide = cols + 1, sums = new Uint32Array(wide * (rows + 1));   // points above and to the left of a corner
   for (let r = 0; r < rows; r++) {
     for (let c = 1; c <= cols; c++) sums[(r + 1) * wide + c] = sums[r * wide + c] + start[r * cols + c] - start[r * cols];
@@ -316,7 +316,8 @@ function categoryLevels({ cats, names, order }, levels) {
 function numberLevels(data, { values }, levels) {
   const rising = ranked(values, false), last = levels - 1;
   const shares = Array.from({ length: last }, (_, k) => quantile(rising, (k + 1) / levels));
-  const cuts = [...new Set(shares)].filter((v) => v > rising[0]);
+  const cuts = [...new Set(shares)].filter((v) => v > rising[0]), above = rising.find((v) => v > rising[0]);
+  if (!cuts.length && above !== undefined) cuts.push(above);   // nearly all values are the lowest one
   // Where many values are equal there are fewer levels: they keep the distance of the outer ones.
   const spread = [0, ...cuts.map((_, k) => Math.round((k + 1) * last / cuts.length))];
   let missing = false;
