@@ -1,6 +1,7 @@
 // What the linked map can be asked for: every mode, smart case, marks of spaces, ids, shares, and patterns that would stop the page.
 import test from "node:test";
 import assert from "node:assert/strict";
+import { modesOf } from "../../featgeom/static/mapfind.js";
 import { findPoints } from "../../featgeom/static/mapsearch.js";
 
 const VOCABULARY = ["␣king", "Queen", "12", "<img onerror=1>", "▁Paris", "Ġrain", "kingdom", "a\0b", "ĠNew York", "x".repeat(10000) + "y", "🙂", "שלום"];
@@ -96,6 +97,11 @@ test("panels without tokens or points, and hostile words, find what there is", (
   assert.deepEqual(find("5", "token", false, map(bare, B())), [[1], [1]]);
   assert.deepEqual([find("<img onerror=1>"), find("a\0b"), find("שלום"), find("🙂"), find("__proto__"), find("constructor", "part")],
     [[[], [0]], [[], [2]], [[], [2]], [[], [2]], [[], []], [[], []]]);
+});
+
+test("only what can find something is offered", () => {
+  const bare = { ...panel([4, 5], [[], []]) };
+  assert.deepEqual([modesOf(map()), modesOf(map(B())), modesOf(map(bare))], [["token", "part", "regex", "label", "id"], ["token", "part", "regex", "id"], ["id"]]);
 });
 
 test("random maps: the same points as a naive search", () => {
