@@ -84,7 +84,7 @@ export async function mount(stage, host) {
   const data = readMap(arrays, meta), packed = data.sets.length;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const hint = `lm-${Math.random().toString(36).slice(2)}`;
-  const keys = keysOf(data), firstClusters = keys.find((o) => o.key.startsWith("cluster of "))?.key ?? "";
+  const keys = keysOf(data).filter((o) => o.key), firstClusters = keys.find((o) => o.key.startsWith("cluster of "))?.key ?? "";
 
   // ---- every way to change the state
   /** @type {Act} */
@@ -140,7 +140,8 @@ export async function mount(stage, host) {
   };
 
   // ---- the parts of the page
-  const find = createFind(data, act), legend = createLegend(act), card = createCard(data, act, host);
+  const given = [...new Set(data.sets.map((set) => set.given))].join(" or ");
+  const find = createFind(data, act), legend = createLegend(act, given), card = createCard(data, act, host);
   const table = createTable(data, act);
   const panels = data.panels.map((_, p) => createPanel(data, p, act, hint));
   const homes = panels.map((o) => o.home());
@@ -158,10 +159,10 @@ export async function mount(stage, host) {
   const address = el("input", { type: "text", readonly: true, hidden: true, class: "lm-address", "aria-label": "Link to this view" });
   const linkButton = el("button", { type: "button", title: "a link that opens the page as it is now", onclick: () => {
     address.hidden = !address.hidden;
-    address.value = location.href.split("#")[0] + "#" + link.toHash(state.get());
+    address.value = `${location.href.split("#")[0]}#${encodeURIComponent(link.toHash(state.get()))}`;
     if (!address.hidden) address.select();
   } }, "Link");
-  const bar = createBar(data, act, keys, { find: find.element, take: [
+  const bar = createBar(data, act, keys, { find: find.element, given, take: [
     ...(host.hash ? [linkButton, address] : []),
     el("button", { type: "button", title: "a picture for print, 300 dots an inch", onclick: exported.png }, "PNG"),
     el("button", { type: "button", title: "a picture for print with text as text", onclick: exported.svg }, "SVG"),

@@ -55,7 +55,8 @@ export function median(parts) {
  * @param {import("./mapdata.js").MapData} data
  * @param {import("./linkedmap.js").Act} act
  * @param {{key: string, title: string, kind: string}[]} keys what can colour, size and outline
- * @param {{find: Node, take: Node[]}} parts the search controls, the buttons that take something away
+ * @param {{find: Node, take: Node[], given: string}} parts the search controls, the buttons that take something away, what
+ *   within scores hold fixed
  */
 export function createBar(data, act, keys, parts) {
   const scores = data.sets.map((set) => set.score), nulls = data.sets.map((set) => set.chance);
@@ -71,7 +72,7 @@ export function createBar(data, act, keys, parts) {
     input.addEventListener("change", () => act.set({ [field]: input.checked }));
     return { input, label: el("label", { class: "lm-check" }, input, text) };
   };
-  const same = check("hide same-token pairs", "hideSame"), boxes = check("cluster boxes", "boxes");
+  const same = check(`hide same-${parts.given} pairs`, "hideSame"), boxes = check("cluster boxes", "boxes");
   const anySame = data.sets.some((set) => {
     for (let e = 0; e < set.flags.length; e++) if (sameToken(set, e)) return true;
     return false;
@@ -102,12 +103,13 @@ export function createBar(data, act, keys, parts) {
       el("span", { class: "lm-nullkey" }, `null, median ${short(median(nulls))}`)),
     el("div", { class: "lm-slide" }, chart(scores, nulls), slider));
   const element = el("div", { class: "lm-bar", role: "group", "aria-label": "Linked map" },
-    parts.find, data.sets.length ? evidence : null,
-    ...(keys.length ? [group(["colour"], selects.colour), group(["size"], selects.size), group(["outline"], selects.outline)] : []),
-    group(["drag"], el("div", { class: "lm-tools", role: "group", "aria-label": "What a drag does" }, ...tools), combine),
-    group([""], ...[anySame && same.label, anyCluster && boxes.label].filter((o) => o instanceof Node),
-      el("button", { type: "button", title: "key 0 in a map", onclick: () => act.zoomToPair(0, -1) }, "Whole maps"),
-      ...parts.take));
+    el("div", { class: "lm-line" }, parts.find, data.sets.length ? evidence : null),
+    el("div", { class: "lm-line" },
+      ...(keys.length ? [group(["colour"], selects.colour), group(["size"], selects.size), group(["outline"], selects.outline)] : []),
+      group(["drag"], el("div", { class: "lm-dragtools", role: "group", "aria-label": "What a drag does" }, ...tools), combine),
+      el("div", { class: "lm-set lm-last" }, anySame && same.label, anyCluster && boxes.label,
+        el("button", { type: "button", title: "key 0 in a map", onclick: () => act.zoomToPair(0, -1) }, "Whole maps"),
+        ...parts.take)));
 
   return {
     element,

@@ -43,8 +43,9 @@ export function allowedPoints(off, linked, cats, names) {
 
 /**
  * @param {import("./linkedmap.js").Act} act
+ * @param {string} given what within scores hold fixed: "token"
  */
-export function createLegend(act) {
+export function createLegend(act, given) {
   const element = el("div", { class: "lm-legend", role: "group", "aria-label": "Legend: a click isolates, Shift toggles" });
   /**
    * @param {string} key class of the swatch
@@ -76,7 +77,7 @@ export function createLegend(act) {
       }, ...parts);
       const links = [["full", "has a partner beyond chance"], ["hollow", "has none"]].map(([key, text], i) =>
         button(LINKS, LINKS[i], entry(key, null, `${text} · ${grouped(counts[i])}`)));
-      const marks = [["mark", "this feature and its partners"], ["dash", "dashed: no more than the same token"]]
+      const marks = [["mark", "this feature and its partners"], ["dash", `dashed: no more than the same ${given}`]]
         .map(([key, text]) => el("span", { class: "lm-entry" }, ...entry(key, null, text)));
       const groups = [group("partners", [...links, ...marks])];
       if (scale.kind === "category") {

@@ -94,12 +94,12 @@ export function translator(data, start, keys) {
         view: viewOut(doc), searches: doc.searches, pinned: doc.pins.map(spotOut),
         selected: few ? selectionOut(doc.selection) : {},
       }).filter(([, value]) => Object.keys(value).length);
-      return parts.length ? encodeURIComponent(JSON.stringify(Object.fromEntries(parts))) : "";
+      return parts.length ? JSON.stringify(Object.fromEntries(parts)) : "";
     },
     /** The state that a link means; null for a text that is none. @param {string} hash @returns {Partial<MapState> | null} */
     fromHash(hash) {
       let read;
-      try { read = JSON.parse(decodeURIComponent(hash)); } catch { return null; }
+      try { read = JSON.parse(hash); } catch { return null; }
       if (!read || typeof read !== "object") return null;
       return {
         ...viewIn(read.view), searches: searchesIn(read.searches), pins: pinsIn(read.pinned),
