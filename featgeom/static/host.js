@@ -200,11 +200,12 @@ async function beside({ file, length, sha256 }) {
 }
 
 /**
- * Start a renderer in a saved page, from the state and the payload that the page holds.
+ * Start a renderer in a saved page, from the state and the payload that the page holds. Elsewhere it does nothing.
  * @param {Mount} mount
  */
 export async function page(mount) {
-  const root = /** @type {HTMLElement} */ (document.getElementById("featgeom"));
+  const root = document.getElementById("featgeom");
+  if (!root || !document.getElementById("payload")) return;   // a notebook, which calls what `live` made
   document.documentElement.classList.add("featgeom");
   followTheme(document.documentElement);
   /** @param {string} id */
