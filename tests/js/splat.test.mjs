@@ -164,11 +164,24 @@ test("a new theme changes colours that were drawn before; a small zoom needs no 
   draw(3);
   assert.deepEqual(canvas.at(10, 10), [200, 0, 0, 255]);
   backend.setStyle(Uint16Array.of(0), (number) => ({ ...solid, layer: number, fill: [1, 2, 3] }), [9, 9, 9]);
-  for (const r of [3, 3.25, 3.5, 3.75]) draw(r);
+  for (const r of [3.75, 3.5, 3.25, 3]) draw(r);
   assert.deepEqual([canvas.at(10, 10), canvas.at(0, 0)], [[1, 2, 3, 255], [9, 9, 9, 255]]);
   assert.ok(canvas.images <= 2);
   backend.dispose();
   assert.deepEqual([canvas.width, canvas.height], [0, 0]);
+});
+
+test("large points at a border do not come out at the opposite one", () => {
+  const canvas = fakeCanvas(), backend = cpuBackend(canvas), large = (number) => ({ ...byNumber([])(number), scale: 3.2, edgeLine: 2 });
+  backend.setPoints(Uint16Array.of(0, 69, 40, 40), Uint16Array.of(30, 30, 0, 59));
+  backend.setStyle(Uint16Array.of(0, 0, 0, 0), large, [255, 255, 255]);
+  for (const shift of [0, 8, 16]) {
+    backend.draw({ k: 1, tx: shift, ty: 0 }, 70, 60, 1, 7);
+    for (let y = 0; y < 60; y++) for (let x = 0; x < 70; x++) {
+      const near = [[0, 30], [69, 30], [40, 0], [40, 59]].some(([px, py]) => Math.hypot(px + shift - x, py - y) < 27);
+      if (!near) assert.deepEqual(canvas.at(x, y), [255, 255, 255, 255], `${x} ${y}`);
+    }
+  }
 });
 
 test("a moving map of many points draws its sample; of few points, or zoomed in to few, all of them", () => {
