@@ -9,7 +9,7 @@ __all__ = ['pack', 'unpack', 'built', 'display_mode', 'svg_text', 'Widget']
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-import base64, gzip, hashlib, json, math, os, re, sys, warnings, zlib
+import base64, hashlib, json, math, os, re, sys, warnings, zlib
 
 import anywidget, traitlets
 import numpy as np
@@ -49,7 +49,9 @@ def pack(
                             'Show fewer points or features')
     pad = lambda part: part + b'\0' * (-len(part) % 8)
     head = _MAGIC + len(header).to_bytes(4, 'little') + header
-    packed = bytearray(gzip.compress(b''.join([pad(head), *(pad(a.tobytes()) for a in arrays.values())]), 6, mtime=0))
+    zipper = zlib.compressobj(6, zlib.DEFLATED, 31, 7, zlib.Z_FILTERED)   # gzip; a map is 3 % smaller than by default
+    parts = [zipper.compress(pad(o)) for o in (head, *(a.tobytes() for a in arrays.values()))]
+    packed = bytearray(b''.join([*parts, zipper.flush()]))
     packed[9] = 255   # "unknown" system in the gzip header, the same on every machine
     return bytes(packed)
 

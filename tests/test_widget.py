@@ -522,7 +522,7 @@ def test_a_sidecar_on_a_server_and_in_a_sandboxed_frame(tmp_path, offline_page):
     page.frames[1].click('.fg-bar >> nth=1')
     assert page.frames[1].inner_text('p.fg-text') == 'two: 2' and page.problems == []
 
-@pytest.mark.parametrize('damage, says', [(lambda t: re.sub(r'(id="payload">[^<]{40})[^<]', r'\1A' if t[t.index('id="payload">')+52] != 'A' else r'\1B', t), 'does not unzip'),
+@pytest.mark.parametrize('damage, says', [(lambda t: re.sub(r'(id="payload">[^<]{40})[^<]', r'\1A' if t[t.index('id="payload">')+53] != 'A' else r'\1B', t), 'does not unzip'),
                                           (lambda t: re.sub(r'(id="payload">[^<]{40})[^<]*', r'\1', t), 'damaged'),
                                           (lambda t: re.sub(r'(id="payload">)[^<]*', r'\1', t), 'damaged'),
                                           (lambda t: re.sub(r'(id="payload">)[^<]*', r'\1%%%', t), 'not base64'),

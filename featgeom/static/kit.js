@@ -196,7 +196,8 @@ export function download(name, data, type, root) {
  */
 function showFile(name, text, root) {
   root.querySelector(".fg-file")?.remove();
-  const before = /** @type {HTMLElement | null} */ (document.activeElement);
+  const before = /** @type {HTMLElement | null} */ (
+    /** @type {Document | ShadowRoot} */ (root.getRootNode()).activeElement);   // marimo shows widgets in shadow roots
   const close = () => {
     box.remove();
     before?.focus();
