@@ -123,9 +123,9 @@ export function createCard(data, act, host) {
 function facts(data, { panel, point }) {
   const p = data.panels[panel], from = p.tokenStart[point], cluster = p.cluster ? p.cluster[point] : -1;
   const tokens = tokensOf(data, panel, point).map((token, t) => {
-    const share = p.shares ? ` ${Math.round(p.shares[from + t] / 2.55)}%` : "";
-    return el("span", {}, el("span", { class: "lm-token fg-text", dir: "auto" }, shown(token, 40)),
-      el("small", {}, share));
+    const part = p.shares && ` ${Math.round(p.shares[from + t] / 2.55)}%`;
+    const share = part && el("small", { title: "share of its activation" }, part);
+    return el("span", {}, el("span", { class: "lm-token fg-text", dir: "auto" }, shown(token, 40)), share);
   });
   /** @type {[string, string][]} */
   const lines = [];

@@ -111,7 +111,6 @@ export function gestures(plot, panel, act) {
     const spot = pressed = at(e);
     touched = e.pointerType === "touch";
     held = false;
-    plot.focus({ preventScroll: true });
     if (touched) {
       if (!e.isPrimary && !fingers.size) return;   // the first finger lies elsewhere
       fingers.set(e.pointerId, spot);
@@ -125,7 +124,9 @@ export function gestures(plot, panel, act) {
       timer = setTimeout(hold, HOLD);
     }
     begin(spot, toolOf(e));
-    if (drag?.tool !== "move") e.preventDefault();
+    if (!e.shiftKey) return;
+    e.preventDefault();   // no text is selected up to here; but then the browser gives no focus either
+    plot.focus({ preventScroll: true });
   });
 
   plot.addEventListener("pointermove", (e) => {
