@@ -382,9 +382,8 @@ export function createTable(data, act) {
       const from = { pinned: doc.pins, found: derived.found, selected: doc.selection }[doc.table];
       const needs = [doc.table, derived.shown, from];
       if (needs.every((o, i) => o === made[i])) return;
-      const soon = counts[doc.table] > PAGE && doc.table === made[0];   // typing, sliding, drawing a lasso
       made = needs;
-      if (soon) later();
+      if (counts[doc.table] > PAGE) later();   // whoever types, slides or draws a lasso need not wait for rows
       else fill();
     },
   };
