@@ -107,7 +107,7 @@ function wantedTokens(data, query, mode) {
   if (mode === "regex") {
     const pattern = expression(query), end = performance.now() + PATIENCE;
     test = (t) => {
-      if (performance.now() > end) throw new Error("This regular expression takes too long; make it simpler.");
+      if (performance.now() > end) throw new Error("Pattern refused: it takes too long.");
       return pattern.test(data.vocabulary[t].slice(0, CUT));
     };
   } else {
@@ -157,7 +157,7 @@ function expression(pattern) {
     return made;
   } catch (error) {
     const why = String(/** @type {Error} */ (error).message).split(": ").at(-1);
-    throw new Error(`This regular expression cannot be used: ${why}.`);
+    throw new Error(`Pattern refused: ${why}.`);
   }
 }
 
@@ -191,7 +191,7 @@ function waysOf(pattern) {
       const times = take(/(?:([*+?])|\{(\d+)(,?)(\d*)\})\??/y);
       if (times) {
         const [, sign, least, comma, most] = times;
-        if (sign !== "?" && inner) throw new Error("a group that repeats must not hold another repeat or a choice");
+        if (sign !== "?" && inner) throw new Error("a group that repeats holds a repeat or a choice");
         const span = !sign ? Number(comma ? most || Infinity : least) - Number(least) + 1 : sign === "?" ? 2 : REPEAT;
         own = sign === "?" ? own + 1 : Math.min(REPEAT, span);
         inner = true;
