@@ -103,13 +103,13 @@ export function createBar(data, act, keys, parts) {
       el("span", { class: "lm-nullkey" }, `null, median ${short(median(nulls))}`)),
     el("div", { class: "lm-slide" }, chart(scores, nulls), slider));
   const element = el("div", { class: "lm-bar", role: "group", "aria-label": "Linked map" },
-    el("div", { class: "lm-line" }, parts.find, data.sets.length ? evidence : null),
+    el("div", { class: "lm-line" }, parts.find, data.sets.length ? evidence : null, el("div", { class: "lm-set lm-last" },
+      el("button", { type: "button", title: "key 0 in a map", onclick: () => act.zoomToPair(0, -1) }, "Whole maps"),
+      ...parts.take)),
     el("div", { class: "lm-line" },
       ...(keys.length ? [group(["colour"], selects.colour), group(["size"], selects.size), group(["outline"], selects.outline)] : []),
       group(["drag"], el("div", { class: "lm-dragtools", role: "group", "aria-label": "What a drag does" }, ...tools), combine),
-      el("div", { class: "lm-set lm-last" }, anySame && same.label, anyCluster && boxes.label,
-        el("button", { type: "button", title: "key 0 in a map", onclick: () => act.zoomToPair(0, -1) }, "Whole maps"),
-        ...parts.take)));
+      el("div", { class: "lm-set lm-checks" }, anySame && same.label, anyCluster && boxes.label)));
 
   return {
     element,

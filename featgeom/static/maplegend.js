@@ -68,7 +68,8 @@ export function createLegend(act, given) {
      * @param {{size: string[], outline: string[]}} levels what the levels of size and outline mean
      */
     update(doc, scale, counts, levels) {
-      const focused = element.contains(document.activeElement) ? document.activeElement?.getAttribute("data-entry") : null;
+      const { activeElement } = /** @type {Document | ShadowRoot} */ (element.getRootNode());   // marimo: a shadow root
+      const focused = element.contains(activeElement) && activeElement?.getAttribute("data-entry");
       /** @param {string[]} all @param {string} id @param {Node[]} parts */
       const button = (all, id, parts) => el("button", {
         type: "button", "data-entry": id, "aria-pressed": String(!doc.off.includes(id)),
