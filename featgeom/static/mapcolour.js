@@ -205,7 +205,8 @@ export function densities({ n, cols, rows, start, items }) {
   const reach = Math.max(1, Math.round((Math.max(cols, rows) / 32 - 1) / 2)), out = new Float32Array(n);
   const wide = cols + 1, sums = new Uint32Array(wide * (rows + 1));   // points above and to the left of a corner
   for (let r = 0; r < rows; r++) {
-    for (let c = 1; c <= cols; c++) sums[(r + 1) * wide + c] = sums[r * wide + c] + start[r * cols + c] - start[r * cols];
+    const from = r * cols, row = (r + 1) * wide;
+    for (let c = 1; c <= cols; c++) sums[row + c] = sums[row - wide + c] + start[from + c] - start[from];
   }
   for (let r = 0; r < rows; r++) {
     const top = Math.max(0, r - reach) * wide, below = Math.min(rows, r + reach + 1) * wide;

@@ -28,7 +28,7 @@ import { buildGrid } from "./grid.js";
  * @property {import("./grid.js").Grid} grid
  * @property {Neighbours[]} links one per pair set that this panel is part of
  */
-/** @typedef {Float32Array | Int16Array | Int32Array | null} Column numbers with NaN, or categories with -1, for missing */
+/** @typedef {Float32Array | Int16Array | Int32Array | null} Column NaN, or -1 of categories, where missing */
 /**
  * @typedef {Object} PairSet
  * @property {number} left panel of a
@@ -47,7 +47,9 @@ import { buildGrid } from "./grid.js";
 /** @typedef {{indptr: Uint32Array, points: Uint32Array, edges: Uint32Array}} Lists partners and edges of every point */
 /** @typedef {Lists & {set: number, other: number}} Neighbours */
 /** @typedef {{panel: number, point: number, set: number, edge: number}} Partner */
-/** @typedef {{name: string, kind: "number" | "category", low: number, high: number, categories: string[]}} ColumnMeta */
+/**
+ * @typedef {{name: string, kind: "number" | "category", low: number, high: number, categories: string[]}} ColumnMeta
+ */
 /**
  * @typedef {Object} MapData
  * @property {PanelData[]} panels
@@ -363,7 +365,9 @@ export function bestScores(data, panel, shown) {
   const out = new Float32Array(data.panels[panel].n).fill(NaN);
   for (const link of data.panels[panel].links) {
     const set = data.sets[link.set], best = bestEdges(set, panel, out.length, shown[link.set]);
-    for (let i = 0; i < out.length; i++) if (best[i] >= 0 && !(out[i] >= set.score[best[i]])) out[i] = set.score[best[i]];
+    for (let i = 0; i < out.length; i++) {
+      if (best[i] >= 0 && !(out[i] >= set.score[best[i]])) out[i] = set.score[best[i]];
+    }
   }
   return out;
 }

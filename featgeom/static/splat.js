@@ -187,7 +187,7 @@ export function cpuBackend(canvas) {
       stamps.set(key, made = new Map());
     }
     /** @type {Stamp[]} */
-    const list = new Array(used.length ? used[used.length - 1] + 1 : 0);   // full length at once: filled by and by, it would become a slow table
+    const list = new Array((used.at(-1) ?? -1) + 1);   // grown by and by it would become a slow table
     for (const number of used) {
       const stamp = made.get(number) ?? makeStamp(styleAt(number), r, stroke, stride);
       made.set(number, stamp);
