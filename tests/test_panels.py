@@ -390,15 +390,25 @@ def test_a_feature_that_is_the_best_of_very_many_keeps_them_all():
 
 def test_code_budget(): assert len(built('linkedmap.js').encode()) <= 100_000
 
-def test_page_budget():
-    "2 x 16,384 features with three tokens each of 20,000 and ten pairs a feature: at most 1 MB."
+@pytest.mark.parametrize('n, partners, shares, most', [(16_384, 10, False, 1e6), (16_384, 3, True, 1e6), (65_536, 3, True, 4e6)])
+def test_page_budget(n, partners, shares, most):
+    "Features with three tokens each of 20,000, and so many pairs each of which three stay."
     rng = np.random.default_rng(0)
-    n, share = 16384, 1/(np.arange(20000) + 10)**.8
+    common, m = 1/(np.arange(20000) + 10)**.8, partners*n
     words = np.array([''.join(rng.choice(list('etaoinshrdlucmfwyp'), rng.integers(2, 9))) for _ in range(20000)])
-    draw = lambda: [' '.join(o) for o in words[rng.choice(20000, (n, 3), p=share/share.sum())]]
-    panels = [Panel(o, rng.normal(size=(n, 2)), draw(), fires=rng.geometric(1/900, n), cluster=rng.integers(-1, 60, n), cluster_labels=('a b c',)*60) for o in 'AB']
-    a, b, score = np.repeat(np.arange(n), 10), rng.integers(0, n, 10*n), rng.beta(2, 3, 10*n)
-    part = make_pairs(a, b, score, within=np.clip(score*rng.uniform(-.1, 1, 10*n), -1, 1), null=np.repeat(.05 + .2*rng.integers(0, 50, n)/50, 10),
-                      q=np.where(np.arange(10*n) % 10, np.nan, np.round(rng.uniform(0, 1, 10*n)**4, 3)), token_only=rng.random(10*n) < .2)
+    draw = lambda: dict(labels=words[rng.choice(20000, (n, 3), p=common/common.sum())].tolist(), shares=-np.sort(-rng.dirichlet((1, 1, 1, 3), n)[:, :3]) if shares else None)
+    panels = [Panel(o, rng.normal(size=(n, 2)), **draw(), fires=rng.geometric(1/900, n), cluster=rng.integers(-1, 60, n), cluster_labels=('a b c',)*60) for o in 'AB']
+    a, b, score = np.repeat(np.arange(n), partners), rng.integers(0, n, m), rng.beta(2, 3, m)
+    part = make_pairs(a, b, score, within=np.clip(score*rng.uniform(-.1, 1, m), -1, 1), null=np.repeat(.05 + .2*rng.integers(0, 50, n)/50, partners),
+                      q=np.where(np.arange(m) % partners, np.nan, np.round(rng.uniform(0, 1, m)**4, 3)), token_only=rng.random(m) < .2)
     w = LinkedMap(panels, part)
-    assert 40_000 < w._sets[0]['kept'] < 60_000 and len(w.page().encode()) <= 1_000_000
+    assert 2*n < w._sets[0]['kept'] < 3*n and len(w.page().encode()) <= most
+
+@pytest.mark.slow
+def test_page_budget_of_a_million():
+    "2 x 1,000,000 features with ids alone and three pairs each, of which the best stay: at most 20 MB."
+    rng, n = np.random.default_rng(0), 10**6
+    part = make_pairs(np.repeat(np.arange(n), 3), rng.integers(0, n, 3*n), rng.beta(2, 3, 3*n), null=np.repeat(.05 + .2*rng.integers(0, 50, n)/50, 3),
+                      within=rng.uniform(-.1, .9, 3*n), q=np.where(np.arange(3*n) % 3, np.nan, np.round(rng.random(3*n)**4, 3)), token_only=rng.random(3*n) < .2)
+    w = LinkedMap([Panel(o, rng.normal(size=(n, 2))) for o in 'AB'], part, partners=1)
+    assert n < w._sets[0]['kept'] < 2*n and len(w.page().encode()) <= 20e6
