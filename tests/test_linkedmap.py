@@ -236,6 +236,8 @@ def test_the_legend_isolates_and_toggles_and_what_is_off_cannot_be_pointed_at(op
     assert faint != before and sum(faint) > sum(before)                                              # a pet, now dim
     m.hover('A', 11)
     assert m.data('hovered') == '' and m.lit() == set()
+    m.hover('A', 12)                                                                                  # of no kind: an entry of its own
+    assert m.data('hovered') == '' and entry('none · 2').get_attribute('aria-pressed') == 'false'
     m.hover('A', 10)
     assert m.data('hovered') == 'A:10'
     m.away()

@@ -316,7 +316,8 @@ export async function mount(stage, host) {
     const all = data.panels.reduce((sum, p) => sum + p.n, 0);
     bar.update(doc, shownPairs, allPairs);
     find.update(doc, derived);
-    legend.update(doc, scale, [count, all - count],
+    const none = (scale.cats ?? []).reduce((sum, cats) => sum + cats.reduce((s, v) => s + Number(v < 0), 0), 0);
+    legend.update(doc, scale, [count, all - count], none,
       { size: levels.size?.names ?? [], outline: levels.outline?.names ?? [] });
     table.update(doc, derived);
     if (!address.hidden) address.hidden = true;

@@ -8,6 +8,8 @@ import { brief, colourVar } from "./mapcolour.js";
 import { grouped } from "./maplabels.js";
 
 export const LINKS = ["link:linked", "link:alone"];
+/** Points of no category: an entry like any other. */
+export const NONE = "cat:";
 
 /**
  * The entries that are off after a click on one of a group.
@@ -35,9 +37,9 @@ export function switched(off, group, entry, toggle) {
  */
 export function allowedPoints(off, linked, cats, names) {
   const out = new Uint8Array(linked.length), link = LINKS.map((o) => !off.includes(o));
-  const category = Uint8Array.from(names, (name) => Number(!off.includes(`cat:${name}`)));
+  const category = names.map((name) => !off.includes(`cat:${name}`)), none = !off.includes(NONE);
   for (let i = 0; i < out.length; i++)
-    out[i] = Number(link[linked[i] ? 0 : 1] && (!cats || cats[i] < 0 || category[cats[i]]));
+    out[i] = Number(link[linked[i] ? 0 : 1] && (!cats || (cats[i] < 0 ? none : category[cats[i]])));
   return out;
 }
 
@@ -65,9 +67,10 @@ export function createLegend(act, given) {
      * @param {import("./linkedmap.js").MapState} doc
      * @param {import("./mapcolour.js").Scale} scale
      * @param {[number, number]} counts points with and without a partner beyond chance
+     * @param {number} none points of no category
      * @param {{size: string[], outline: string[]}} levels what the levels of size and outline mean
      */
-    update(doc, scale, counts, levels) {
+    update(doc, scale, counts, none, levels) {
       const { activeElement } = /** @type {Document | ShadowRoot} */ (element.getRootNode());   // marimo: a shadow root
       const focused = element.contains(activeElement) && activeElement?.getAttribute("data-entry");
       /** @param {string[]} all @param {string} id @param {Node[]} parts */
@@ -82,9 +85,10 @@ export function createLegend(act, given) {
         .map(([key, text]) => el("span", { class: "lm-entry" }, ...entry(key, null, text)));
       const groups = [group("partners", [...links, ...marks])];
       if (scale.kind === "category") {
-        const all = scale.entries.map((o) => `cat:${o.name}`);
-        groups.push(group(scale.title, scale.entries.map((o, i) =>
-          button(all, all[i], entry("full", `var(${colourVar(o.code)})`, `${shown(o.name, 40)} · ${grouped(o.count)}`)))));
+        const entries = [...scale.entries, ...(none ? [{ name: "", code: 0, count: none }] : [])];
+        const all = entries.map((o) => `cat:${o.name}`);
+        groups.push(group(scale.title, entries.map((o, i) => button(all, all[i],
+          entry("full", `var(${colourVar(o.code)})`, `${shown(o.name, 40) || "none"} · ${grouped(o.count)}`)))));
       } else if (scale.kind === "number") {
         /** @param {number} v */
         const end = (v) => brief(scale.log ? 10 ** v : v);

@@ -87,13 +87,14 @@ test("a click isolates, a second one brings all back, Shift switches one", () =>
   assert.deepEqual(switched([], LINKS, "link:alone", false), ["link:linked"]);
 });
 
-test("what the legend switches off is not allowed; points of no category stay", () => {
+test("what the legend switches off is not allowed; points of no category are an entry of their own", () => {
   const linked = Uint8Array.of(1, 0, 1, 0), cats = Int16Array.of(0, 1, -1, 0), names = ["x", "y"];
   const allowed = (off) => [...allowedPoints(off, linked, cats, names)];
   assert.deepEqual(allowed([]), [1, 1, 1, 1]);
   assert.deepEqual(allowed(["link:linked"]), [0, 1, 0, 1]);
   assert.deepEqual(allowed(["cat:x"]), [0, 1, 1, 0]);
   assert.deepEqual(allowed(["cat:x", "link:alone"]), [0, 0, 1, 0]);
+  assert.deepEqual(allowed(["cat:"]), [1, 1, 0, 1]);
   assert.deepEqual([...allowedPoints(["cat:x"], linked, null, [])], [1, 1, 1, 1]);
 });
 
