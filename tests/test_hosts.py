@@ -87,9 +87,17 @@ def test_a_widget_manager_with_and_without_gaps(offline_page, lacks, how, form):
 def test_twenty_views_come_and_go(offline_page):
     page, sending = offline_page(viewport=dict(width=1200, height=900)), sent(linked_map())
     page.evaluate(MODEL, dict(sending, form='DataView'))
+    Map(page)
     code = '''async ({ esm }) => {
         const module = await import(URL.createObjectURL(new Blob([esm], { type: "text/javascript" })));
-        for (let i = 0; i < 20; i++) (await module.default.render({ model, el: document.createElement("div") }))();
+        for (let i = 0; i < 20; i++) {                                              // never shown, shown for a moment, shown in full
+            const el = document.createElement("div");
+            if (i % 3) document.body.append(el);
+            const close = await module.default.render({ model, el });
+            while (i % 3 === 2 && !el.querySelector("[data-painted]")) await new Promise(requestAnimationFrame);
+            close();
+            el.remove();
+        }
         return listeners.size;
     }'''
     before = page.evaluate('listeners.size')

@@ -594,6 +594,35 @@ def test_a_view_removed_while_it_loads_leaves_nothing(offline_page):
     page.wait_for_timeout(200)
     assert page.evaluate('[listeners.length, el.childElementCount]') == [0, 0] and page.problems == []
 
+def test_what_a_failed_or_late_renderer_listens_to_ends(offline_page, module):
+    page = offline_page()
+    class Probe(Widget):
+        _module = module('''export async function mount(root, host) {
+  host.on("selected", () => { window.stumbled = true; });
+  await new Promise((done) => setTimeout(done, 100));
+  host.on("selected", () => { window.stumbled = true; });
+  throw new Error("halfway");
+}
+''')
+    page.evaluate(MODEL, [Probe()._esm, '', '', 'DataView'])
+    page.wait_for_selector('.featgeom[data-state=busy]', state='attached')
+    page.evaluate('cleanup()')                                           # while it loads
+    page.wait_for_timeout(300)
+    assert page.evaluate('listeners.length') == 0
+    page.evaluate('model.set("selected", [1])')
+    assert page.evaluate('window.stumbled') is None and page.problems == []
+
+def test_a_view_that_is_attached_later_waits_for_its_place(offline_page):
+    page, w = offline_page(), bars()
+    code = MODEL.replace('document.body.append(el);', '')
+    page.evaluate(code, [w._esm, w._css, base64.b64encode(w.payload).decode(), 'DataView'])
+    page.wait_for_timeout(100)
+    assert page.evaluate('el.firstChild.dataset.state') == 'busy' and page.evaluate('listeners.length') == 1
+    page.evaluate('document.body.append(el)')
+    page.wait_for_selector(READY)
+    page.evaluate('cleanup()')
+    assert page.evaluate('listeners.length') == 0 and page.problems == []
+
 def test_elements_hold_text_only(offline_page, module):
     page = offline_page()
     path = module('''import { el, svg } from "./kit.js";

@@ -45,8 +45,8 @@ export function liveHost(model) {
     const heard = (/** @type {any[]} */ ...args) => { if (listening) callback(...args); };
     model.on(event, heard);
     return () => {
+      if (listening) attempt(() => model.off?.(event, heard));
       listening = false;
-      attempt(() => model.off?.(event, heard));
     };
   };
   return {
@@ -104,6 +104,30 @@ export function pageHash() {
 }
 
 /**
+ * The same host for one mount: what a renderer listens to ends with it, also if it failed or came too late.
+ * @param {Host} host
+ */
+function lease(host) {
+  /** @type {(() => void)[] | null} */
+  let offs = [];
+  /** @param {() => void} off */
+  const keep = (off) => {
+    if (offs) offs.push(off);
+    else off();
+    return off;
+  };
+  const { hear } = host;
+  return {
+    host: { ...host, on: /** @type {Host["on"]} */ ((key, callback) => keep(host.on(key, callback))),
+      hear: hear && (/** @type {Host["hear"]} */ ((callback) => keep(hear(callback)))) },
+    end() {
+      offs?.forEach((off) => off());
+      offs = null;
+    },
+  };
+}
+
+/**
  * Mount a renderer under `parent`: theme, a message instead of a blank on failure, again when the payload changes.
  * The root's `data-state` is "busy", then "ready" or "error".
  * @param {Mount} mount
@@ -116,21 +140,28 @@ export function attach(mount, parent, host) {
   parent.replaceChildren(root);
   const stopTheme = followTheme(root);
   let run = 0;
+  let rent = lease(host);
   /** @type {Cleanup} */
   let cleanup;
   const stop = () => {
     run++;
+    rent.end();
     cleanup?.();
     cleanup = undefined;
   };
   const start = async () => {
     stop();
     const mine = run;
+    rent = lease(host);
     const stage = el("div", { class: "fg-stage" });
     root.replaceChildren(stage);
     root.dataset.state = "busy";
     try {
-      const done = await mount(stage, host);
+      while (!root.isConnected) {   // some hosts attach it later; without its place in a page it has no styles
+        await new Promise(requestAnimationFrame);
+        if (mine !== run) return;
+      }
+      const done = await mount(stage, rent.host);
       if (mine !== run) return done?.();
       cleanup = done;
       root.dataset.state = "ready";
