@@ -18,7 +18,7 @@ export const STEPS = 12;
  * @property {"none" | "category" | "number"} kind
  * @property {string} title
  * @property {Entry[]} entries categories with a colour of their own, and what shares code 0, if anything does
- * @property {number} low of numbers; below it lies one in 200
+ * @property {number} low of numbers, the power of ten of logarithmic ones; below it lies one in 200
  * @property {number} high above it lies one in 200
  * @property {boolean} log
  * @property {Uint8Array[]} codes palette entry of each point of each panel; 0 without a value
@@ -247,14 +247,15 @@ const quantile = (rising, share) => rising[Math.min(rising.length - 1, Math.floo
  * @returns {Scale}
  */
 function numberScale(data, key, title, { values, log, range }) {
-  const rising = ranked(range, log), low = quantile(rising, TAIL) ?? NaN, high = quantile(rising, 1 - TAIL) ?? NaN;
-  const from = log ? Math.log(low) : low, step = STEPS / ((log ? Math.log(high) : high) - from);
+  const rising = ranked(range, log);
+  const [low, high] = [TAIL, 1 - TAIL].map((share) => quantile(rising, share) ?? NaN).map(log ? Math.log10 : Number);
+  const step = STEPS / (high - low);
   const codes = values.map((list, p) => {
     const out = new Uint8Array(data.panels[p].n);
     for (let i = 0; list && i < out.length; i++) {
-      const v = log ? Math.log(list[i]) : list[i];
+      const v = log ? Math.log10(list[i]) : list[i];
       if (!Number.isFinite(v)) continue;
-      const at = Number.isFinite(step) ? Math.floor((v - from) * step) : STEPS >> 1;
+      const at = Number.isFinite(step) ? Math.floor((v - low) * step) : STEPS >> 1;
       out[i] = CATEGORIES + Math.max(0, Math.min(STEPS - 1, at));
     }
     return out;

@@ -66,7 +66,7 @@ function makeStyle(number, colour) {
   const layer = Math.floor(shade / COLOURS), code = shade % COLOURS, name = LAYERS[layer];
   const hollow = name.endsWith("hollow"), found = name.startsWith("found"), strong = layer > 3;
   const fill = colour(found ? `--lm-f${code}` : name === "partner" ? "--lm-mark" : colourVar(code));
-  const faint = name.startsWith("dim") ? 0.16 : hollow ? 0.55 : 0.82, size = SIZES[rest % SIZES.length];
+  const faint = name.startsWith("dim") ? 0.16 : hollow ? 0.55 : code ? 0.82 : 0.6, size = SIZES[rest % SIZES.length];
   const plain = {
     layer, strong, fill, alpha: hollow ? 0 : faint, ring: fill, ringAlpha: hollow ? faint : 0, scale: size, line: 1,
     edge: colour("--lm-ink"), edgeAlpha: name.startsWith("dim") ? 0.16 : 0.9, edgeLine: outline,

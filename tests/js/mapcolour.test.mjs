@@ -120,14 +120,14 @@ test("score: that of the best shown partner; the slider moves no colours", () =>
 test("rate: by powers of ten, features that never fired have none; counts where a panel does not know its rows", () => {
   const scale = scaleOf(data, "rate", shown), rates = data.panels.map((p) => [...p.fires].map((v) => v / p.total));
   const steps = checkNumbers(scale, rates);
-  assert.ok(scale.log && scale.low > 1e-7 && scale.high < 1 && scale.title === "firing rate");
-  const middle = rates[0].findIndex((v) => Math.abs(Math.log10(v) - (Math.log10(scale.low) + Math.log10(scale.high)) / 2) < 0.1);
+  assert.ok(scale.log && scale.low > -7 && scale.low < -5 && scale.high < 0 && scale.high > -1 && scale.title === "firing rate");
+  const middle = rates[0].findIndex((v) => Math.abs(Math.log10(v) - (scale.low + scale.high) / 2) < 0.1);
   assert.ok(Math.abs(scale.codes[0][middle] - CATEGORIES - STEPS / 2) <= 1);
   assert.ok(steps.filter((s) => s > 2 && s < 9).length > steps.length / 4);
   const unknown = ring();
   unknown.panels[1].total = null;
   const counts = scaleOf(unknown, "rate", shown);
-  assert.ok(counts.high > 1000 && counts.title !== scale.title);
+  assert.ok(counts.high > 3 && counts.title !== scale.title);
   assert.deepEqual(counts.codes, scale.codes);
 });
 
@@ -216,12 +216,11 @@ for (const theme of ["light", "dark"]) {
 
   test(`${theme}: every palette entry that a code can name is there`, () => {
     for (let code = 0; code < CATEGORIES + STEPS; code++) assert.match(themes[theme][colourVar(code).replace("--lm-", "")], /^#/);
-    assert.ok(searches.every(Boolean) && themes[theme].found === themes[theme].f0);
+    assert.ok(searches.every(Boolean));
   });
 
   test(`${theme}: categories, searches and the upper two thirds of the numbers have a contrast of 3 on the paper`, () => {
     for (const hex of [...categories, ...searches, ...steps.slice(STEPS / 3)]) assert.ok(contrast(hex, other[theme].paper) >= 3, hex);
-    assert.ok(contrast(themes[theme].found, other[theme].paper) >= 4.5);   // is also text
   });
 
   for (const vision of Object.keys(VISIONS)) {
