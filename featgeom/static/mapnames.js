@@ -17,7 +17,7 @@ import { overlap } from "./maplabels.js";
 /** @typedef {import("./maplabels.js").Rect & {cluster: Cluster}} Pill x and y are its upper left corner */
 
 const ENOUGH = 2000;   // points of a cluster that its middle and box are taken from
-const PILL = 16, WIDEST = 190, AREA = 16000, MOST = 60;
+const PILL = 16, WIDEST = 190, AREA = 11000, MOST = 60;
 
 /**
  * Clusters that have points and a name, the largest first.
@@ -65,7 +65,7 @@ export function textWidth(text) {
 
 /**
  * The names that fit: larger clusters first, none over another, more of them the closer one looks. A name stands at
- * the median of its points, or as near to it as the part of the cluster's box on screen allows.
+ * the median of its points, or at the edge next to it while any of the cluster's box is on screen.
  * @param {Cluster[]} clusters the largest first
  * @param {import("./view.js").View} view
  * @param {number} width
@@ -81,8 +81,7 @@ export function placeNames(clusters, view, width, height, zoom) {
     const { x0, y0, x1, y1 } = rectOf(cluster, view);
     if (x1 < 0 || y1 < 0 || x0 > width || y0 > height) continue;
     const w = Math.min(WIDEST, textWidth(cluster.text) + 10), h = PILL;
-    const cx = held(cluster.x * view.k + view.tx, Math.max(x0, 0), Math.min(x1, width));
-    const cy = held(cluster.y * view.k + view.ty, Math.max(y0, 0), Math.min(y1, height));
+    const cx = cluster.x * view.k + view.tx, cy = cluster.y * view.k + view.ty;
     const pill = { x: held(cx - w / 2, 2, width - w - 2), y: held(cy - h / 2, 2, height - h - 2), w, h, cluster };
     const wide = { x: pill.x - 4, y: pill.y - 3, w: w + 8, h: h + 6 };
     if (pills.some((o) => overlap(o, wide))) continue;

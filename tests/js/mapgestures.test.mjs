@@ -80,8 +80,9 @@ test("a click pins, a double click puts that back and zooms to the pair; a drag 
 test("other buttons do nothing", () => {
   const o = stage();
   o.fire("pointerdown", { x: 100, y: 100, button: 2 });
-  o.fire("pointerup", { x: 100, y: 100, button: 2 });
-  assert.deepEqual(o.take(), []);
+  o.fire("pointermove", { x: 250, y: 300, button: -1 });
+  o.fire("pointerup", { x: 250, y: 300, button: 2 });
+  assert.deepEqual(o.take(), [["hover", 1, -1]]);
 });
 
 function dragged(o, props, way) {
@@ -162,6 +163,13 @@ test("touch: a long press pins once, and lifting the finger changes nothing", (t
   t.mock.timers.tick(900);
   o.touch("pointerup", 105, 130);
   assert.deepEqual(o.take(), []);
+  const zoomed = stage({ zoom: 3 });                                                     // nor does a press become a drag
+  zoomed.touch("pointerdown", 105, 100);
+  t.mock.timers.tick(500);
+  zoomed.take();
+  zoomed.touch("pointermove", 205, 100);
+  zoomed.touch("pointerup", 205, 100);
+  assert.deepEqual(zoomed.take(), []);
 });
 
 test("touch: one finger leaves the page its scrolling, pans a zoomed map, and draws with a tool", () => {
@@ -189,8 +197,15 @@ test("touch: two fingers zoom and pan about what is under them; the one left pan
   o.touch("pointerup", 250, 200, 2);
   o.touch("pointerup", 50, 200);
   assert.deepEqual(o.take(), []);                                                        // neither tap nor selection
+});
+
+test("touch: fingers that came down elsewhere do nothing here", () => {
+  const o = stage({ zoom: 3 });
+  o.touch("pointerdown", 100, 200, 2);                                                   // the first one is on the page
+  o.touch("pointermove", 150, 250, 2);
+  o.touch("pointerup", 150, 250, 2);
   o.touch("pointerdown", 100, 200);
-  o.touch("pointermove", 100, 200, 7);                                                   // a finger that came down elsewhere
+  o.touch("pointermove", 300, 300, 7);
   assert.deepEqual(o.take(), []);
 });
 

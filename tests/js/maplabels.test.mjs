@@ -54,6 +54,8 @@ test("a printed map labels the feature in focus, the pinned ones and the partner
   assert.deepEqual(words(1, { focus }), [[0, "B 0", "Queen", "score .90 · null .20 · q ≤ .001"]]);
   assert.deepEqual(words(1, { focus, partner: 1 })[0].at(-1), "score .50 · null .30 · same token only · no better than chance");
   assert.equal(words(0, { focus, pinned: [focus, { ...focus, point: 1, partners: [] }] }).length, 2);   // nothing twice
+  const other = { panel: 1, point: 0, partners: [], all: false };
+  assert.equal(words(1, { focus, pinned: [other] })[0].length, 4);                                     // the score stays
   assert.deepEqual(words(0, {}), []);
 });
 
@@ -65,7 +67,7 @@ test("a printed map holds nothing that XML forbids", () => {
 });
 
 test("long text is put in lines that fit; a word without end stands alone", () => {
-  const text = "Near points of one map are alike. " + "x".repeat(90) + " end";
+  const text = "Near points of one map are rather alike. " + "x".repeat(90) + " end";
   const wide = (o) => 5.5 * o.length, lines = wrapped(text, 200, wide);
   assert.equal(lines.join(" "), text);
   for (const line of lines) assert.ok(wide(line) <= 200 || !line.includes(" "), line);
