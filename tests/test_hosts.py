@@ -2,6 +2,7 @@
 Notebook 7, an exported notebook. In each a hover lights the partner's pixel; where a kernel lives, traits reach Python and back.
 JupyterLab has a file of its own. VS Code and Colab itself cannot be run here."""
 from pathlib import Path
+from urllib.parse import unquote
 import base64, os, re, sys
 
 import nbformat, pytest
@@ -10,11 +11,11 @@ from conftest import outside_folder
 from test_jupyterlab import MAP, Lab, Map, eventually, free_port, guarded, jupyterlab, server, yellow
 from test_widget import framed
 
-def linked_map():
-    "The map that the live hosts make from the same text."
+def linked_map(**options):
+    "The map that the live hosts make from the same text; `options` of LinkedMap make another one of the same parts."
     names = {}
     exec(MAP, names)   # our own text
-    return names['w']
+    return names['LinkedMap']([names['a'], names['b']], names['pairs'], **options) if options else names['w']
 
 def sent(w):
     "What a front end gets of a widget."
@@ -105,6 +106,21 @@ def test_twenty_views_come_and_go(offline_page):
     Map(page).lights_partners()
     assert page.problems == []
 
+@pytest.mark.parametrize('buffers', ['[new DataView(new ArrayBuffer(8), 2, 3)]', '[new Uint8Array(3)]', '[]', 'undefined'])
+def test_all_partners_are_asked_of_python_and_arrive(offline_page, buffers):
+    page, w = offline_page(viewport=dict(width=1200, height=900)), linked_map(partners=1)
+    page.evaluate(MODEL, dict(sent(w), form='DataView'))
+    m = Map(page)
+    m.hover(0, 0, 'A:100')
+    assert m.data('partners') == 'B:200'                                            # the best alone travels
+    page.mouse.click(*m.place(0, 0))
+    page.click('button:has-text("All partners")')
+    eventually(lambda: page.evaluate('log.filter(o => o[0] === "sent").map(o => o[1])'), [{'ask': 'partners', 'panel': 'A', 'id': 100}])
+    page.evaluate('() => { for (const odd of [null, 3, {}, { partners: 1 }, { partners: { panel: "Z", id: 1, of: [] } }]) tell("msg:custom", odd, []); }')
+    page.evaluate(f'answer => tell("msg:custom", answer, {buffers})', dict(partners=dict(panel='A', id=100, of=w._partners('A', 100))))
+    m.wait('partners', 'B:200 B:207')
+    assert yellow(m.mark(1, 7)) and page.problems == []
+
 # ---- Colab: every output is a page of another origin in a frame; its manager is old
 
 COLAB = '''<!doctype html><html theme="{theme}"><head><meta charset="utf-8"><script>
@@ -161,9 +177,36 @@ def test_a_sandboxed_frame(offline_page, tmp_path):
     frame.fill('input[type=search]', 'a8')
     m.wait('found', '1,0')
     eventually(lambda: looks() != before, True)                                     # drawn as found
+    frame.click('button[role=tab]:has-text("pinned")')
+    frame.click('button:text-is("CSV")')                                            # downloads are forbidden here
+    eventually(lambda: frame.locator('.fg-file textarea').count(), 1)
+    text = frame.input_value('.fg-file textarea')
+    assert len(text.splitlines()) == 3 and '100' in text and '207' in text
     page.wait_for_timeout(500)                                                      # what the page's address would hold by now
     assert page.evaluate('location.hash') == '' and frame.evaluate('location.href') == 'about:srcdoc'
     assert [o for o in page.problems if 'download' not in o.lower()] == []
+
+def test_a_page_opened_again_is_as_it_was_left(offline_page, tmp_path):
+    path = linked_map().save(tmp_path/'map # %.html')
+    page = offline_page(path, viewport=dict(width=1200, height=1000))
+    m = Map(page)
+    page.mouse.click(*m.place(0, 0))
+    page.mouse.move(5, 5)
+    page.fill('input[type=search]', 'a8')
+    m.wait('found', '1,0')
+    page.keyboard.press('Enter')
+    eventually(lambda: 'a8' in unquote(page.evaluate('location.hash')), True)
+    address = page.evaluate('location.href')
+    page.reload()
+    m = Map(page)
+    m.wait('hovered', 'A:100')                                                      # the pinned one has the focus
+    assert m.data('found') == '1,0' and yellow(m.mark(0, 0)) and yellow(m.mark(1, 0)) and yellow(m.mark(1, 7))
+    other = offline_page(viewport=dict(width=900, height=800))                      # the link, sent to somebody else
+    other.goto(address)
+    Map(other).wait('hovered', 'A:100')
+    other.evaluate('location.hash = "#%7Bnonsense"')                                # typed into the address bar: no pins, no error
+    eventually(lambda: Map(other).data('hovered'), '')
+    assert page.problems == other.problems == []
 
 def test_an_exported_notebook_opened_offline(offline_page, tmp_path, monkeypatch):
     nbclient, nbconvert = pytest.importorskip('nbclient'), pytest.importorskip('nbconvert')

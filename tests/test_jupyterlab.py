@@ -236,7 +236,8 @@ def eventually(ask, wanted):
     assert said == wanted
 
 def test_linked_map_lives_in_jupyterlab(lab):
-    lab = lab([MAP, 'print(w.selected)', 'print(w.hovered, w.pinned)', "w.selected = {'B': [201]}; w.pinned = [['B', 200]]"])
+    lab = lab([MAP, 'print(w.selected)', 'print(w.hovered, w.pinned)', "w.selected = {'B': [201]}; w.pinned = [['B', 200]]",
+               'w.close(); w = LinkedMap([a, b], pairs, partners=1); w'])
     page = lab.page
     page.mouse.move(5, 5)
     lab.ask(0)
@@ -259,4 +260,12 @@ def test_linked_map_lives_in_jupyterlab(lab):
     page.keyboard.up('Shift')
     m.wait('selected', '4,0')
     eventually(lambda: lab.ask(1), "{'A': [100, 101, 105, 106]}\n")
+    lab.ask(4)                                                            # the best partner alone travels with the widget
+    page.wait_for_function('document.querySelectorAll(".lm[data-painted]").length === 1')
+    m = Map(page)
+    m.hover(0, 0, 'A:100')
+    assert m.data('partners') == 'B:200'
+    page.mouse.click(*m.place(0, 0))
+    page.click('button:has-text("All partners")')                         # the kernel has the others
+    m.wait('partners', 'B:200 B:207')
     assert page.evaluate('window.hit') is None and page.problems == []
