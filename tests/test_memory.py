@@ -6,7 +6,7 @@ import base64, json
 
 import anywidget, numpy as np, pytest
 
-from featgeom.embedding import LinkedMap, Panel
+from featgeom import LinkedMap, Panel
 from test_embedding import make_pairs
 
 N = 3000
