@@ -15,8 +15,16 @@ const PAGE = 12;  // partners shown until one beyond them is walked to, or more 
  */
 export function createCard(data, act, host) {
   const stem = `lm-${Math.random().toString(36).slice(2)}`;
-  const body = el("div", { class: "lm-cardbody" });
+  const about = el("div", {}), heading = el("h4", {});
   const list = el("div", { class: "lm-partners", role: "listbox", tabindex: "0", "aria-label": "Partners" });
+  const more = el("button", {
+    type: "button", class: "lm-cardmore", onclick: () => {
+      room = Infinity;
+      if (focus) fill(focus);
+      list.focus({ preventScroll: true });
+    },
+  });
+  const body = el("div", { class: "lm-cardbody" }, about, heading, list, more);
   /** @param {string} text @param {string} hint @param {(focus: Focus) => void} what */
   const button = (text, hint, what) => el("button", {
     type: "button", title: hint, onclick: () => { if (focus) what(focus); },
@@ -54,16 +62,21 @@ export function createCard(data, act, host) {
     if (options.length) list.setAttribute("aria-activedescendant", `${stem}-${partner}`);
     else list.removeAttribute("aria-activedescendant");
     const rest = partners.length - shownCount;
-    const more = rest > 0 && el("button", {
-      type: "button", class: "lm-more", onclick: () => {
-        room = Infinity;
-        fill(o);
-      },
-    }, `${grouped(rest)} more`);
+    more.hidden = !rest;
+    more.textContent = `${grouped(rest)} more`;
     const kinds = `${o.all ? "all " : ""}${grouped(partners.length)} partner${partners.length === 1 ? "" : "s"}`;
-    const heading = el("h4", {}, partners.length ? kinds : "no partner at this score");
-    body.replaceChildren(...facts(data, o), ...(data.sets.length ? [heading] : []),
-      ...(options.length ? [list] : []), ...(more ? [more] : []));
+    heading.textContent = partners.length ? kinds : "no partner at this score";
+    about.replaceChildren(...facts(data, o));
+    list.hidden = !partners.length;
+    heading.hidden = !data.sets.length;
+  }
+
+  function empty() {
+    options = [];
+    about.replaceChildren(el("p", { class: "fg-muted" },
+      "Point at a feature: what is known of it and its partners stands here."));
+    list.replaceChildren();
+    list.hidden = heading.hidden = more.hidden = true;
   }
 
   /** Bring the option that is walked to into the card's own view: the page stays where it is. */
@@ -95,13 +108,12 @@ export function createCard(data, act, host) {
     update(derived, inside = () => true) {
       const next = derived.focus, name = next ? `${next.panel}:${next.point}` : "";
       const on = derived.pinned.some((o) => o.panel === next?.panel && o.point === next.point);
-      if (next !== focus || partner !== derived.partner || pinned !== on || !body.firstChild) {
+      if (next !== focus || partner !== derived.partner || pinned !== on || !about.firstChild) {
         const walked = partner !== derived.partner || name !== known;
         if (name !== known) room = PAGE;
         [focus, partner, pinned] = [next, derived.partner, on];
         if (next) fill(next);
-        else body.replaceChildren(el("p", { class: "fg-muted" },
-          "Point at a feature: what is known of it and its partners stands here."));
+        else empty();
         if (name !== known) body.scrollTop = 0;
         if (next && walked && partner) reveal();
         known = name;
