@@ -21,7 +21,8 @@
 /**
  * @typedef {Object} Stamp pixels of all sub-pixel positions, one after the other
  * @property {number} reach from the middle
- * @property {Uint32Array} start (PHASES * PHASES + 1) where each of them begins
+ * @property {number} phases positions per axis: points glide instead of hopping when the map is dragged
+ * @property {Uint32Array} start (phases * phases + 1) where each of them begins
  * @property {Int32Array} dots three numbers for each pixel: its place counted from the middle, its colour times its
  *   alpha, how much of what lies below stays, in 1/256
  */
@@ -29,7 +30,7 @@
 
 /** More points than this are thinned to about as many while the map moves. */
 export const SAMPLE = 120000;
-const PHASES = 4;  // sub-pixel positions per axis: points glide instead of hopping when the map is dragged
+const KEPT = 2 ** 22;  // numbers in stamps that are kept for the next time, 16 MB
 
 /**
  * How far the picture of a point reaches from its middle, in pixels.
@@ -51,11 +52,11 @@ const share = (v) => Math.min(1, Math.max(0, v));
  */
 export function makeStamp(style, radius, stroke, stride) {
   const r = radius * style.scale, hole = r - stroke * style.line, rim = r + stroke * style.edgeLine;
-  const reach = reachOf(style, radius, stroke), start = new Uint32Array(PHASES * PHASES + 1);
-  const dots = new Int32Array(3 * (2 * reach + 2) ** 2 * PHASES * PHASES), [red, green, blue] = [0, 1, 2];
+  const reach = reachOf(style, radius, stroke), phases = rim > 5 ? 2 : 4, start = new Uint32Array(phases ** 2 + 1);
+  const dots = new Int32Array(3 * ((2 * reach + 2) * phases) ** 2), { fill: a, ring: b, edge: c } = style;
   let n = 0;
-  for (let phase = 0; phase < PHASES * PHASES; phase++) {
-    const cx = (phase % PHASES + 0.5) / PHASES, cy = (Math.floor(phase / PHASES) + 0.5) / PHASES;
+  for (let phase = 0; phase < phases ** 2; phase++) {
+    const cx = (phase % phases + 0.5) / phases, cy = (Math.floor(phase / phases) + 0.5) / phases;
     for (let y = -reach; y <= reach + 1; y++) {
       for (let x = -reach; x <= reach + 1; x++) {
         const d = Math.sqrt((x + 0.5 - cx) ** 2 + (y + 0.5 - cy) ** 2) - 0.5;
@@ -64,16 +65,16 @@ export function makeStamp(style, radius, stroke, stride) {
         const edge = style.edgeLine ? (share(rim - d) - disc) * style.edgeAlpha : 0;
         const left = Math.floor(256 * (1 - fill - ring - edge));   // both roundings go down: no channel can overflow
         if (left > 255) continue;
-        /** @param {number} c */
-        const ink = (c) => style.fill[c] * fill + style.ring[c] * ring + style.edge[c] * edge;
+        const red = a[0] * fill + b[0] * ring + c[0] * edge, green = a[1] * fill + b[1] * ring + c[1] * edge;
+        const blue = a[2] * fill + b[2] * ring + c[2] * edge;
         dots[n++] = y * stride + x;
-        dots[n++] = 0xff000000 | (ink(blue) << 16) | (ink(green) << 8) | ink(red);
+        dots[n++] = 0xff000000 | (blue << 16) | (green << 8) | red;
         dots[n++] = Math.max(0, left);
       }
     }
     start[phase + 1] = n;
   }
-  return { reach, start, dots: dots.slice(0, n) };
+  return { reach, phases, start, dots: dots.slice(0, n) };
 }
 
 /**
@@ -97,11 +98,11 @@ export function splat({ pixels, width, height, pad }, xs, ys, which, of, stamps,
     const i = which[s], x = xs[i], y = ys[i];
     if (((x - x0) | (x1 - x) | (y - y0) | (y1 - y)) < 0) continue;
     const fx = x * k + tx, fy = y * k + ty;
-    const { reach, start, dots } = stamps[of[i]];
+    const { reach, phases, start, dots } = stamps[of[i]];
     if (fx < -reach || fy < -reach || fx > width + reach || fy > height + reach) continue;
     drawn++;
     const px = fx + pad, py = fy + pad, ix = px | 0, iy = py | 0, middle = iy * stride + ix;
-    const phase = (((py - iy) * PHASES) | 0) * PHASES + (((px - ix) * PHASES) | 0), end = start[phase + 1];
+    const phase = (((py - iy) * phases) | 0) * phases + (((px - ix) * phases) | 0), end = start[phase + 1];
     for (let j = start[phase]; j < end; j += 3) {
       const d = middle + dots[j], below = pixels[d], kept = dots[j + 2];
       const redBlue = ((Math.imul(below & 0xff00ff, kept) + 0x800080) >>> 8) & 0xff00ff;
@@ -175,22 +176,27 @@ export function cpuBackend(canvas) {
   const layerOf = new Uint8Array(65536), strong = new Uint8Array(65536);
   /** @type {Map<string, Map<number, Stamp>>} */
   const stamps = new Map();
+  let held = 0;
   /** @type {ImageData | null} */
   let image = null;
 
   /** @param {number} r @param {number} stroke @param {number} stride */
   function stampsFor(r, stroke, stride) {
     const key = [r, stroke, stride].join();
-    let made = stamps.get(key);
-    if (!made) {
-      if (stamps.size > 64) stamps.clear();
-      stamps.set(key, made = new Map());
+    if (held > KEPT) {
+      stamps.clear();
+      held = 0;
     }
+    const made = stamps.get(key) ?? new Map();
+    stamps.set(key, made);
     /** @type {Stamp[]} */
     const list = new Array((used.at(-1) ?? -1) + 1);   // grown by and by it would become a slow table
     for (const number of used) {
-      const stamp = made.get(number) ?? makeStamp(styleAt(number), r, stroke, stride);
-      made.set(number, stamp);
+      let stamp = made.get(number);
+      if (!stamp) {
+        made.set(number, stamp = makeStamp(styleAt(number), r, stroke, stride));
+        held += stamp.dots.length;
+      }
       list[number] = stamp;
     }
     return list;
@@ -225,7 +231,7 @@ export function cpuBackend(canvas) {
      * @param {Rgb} background
      */
     setStyle(numbers, style, background) {
-      if (style !== styleAt) stamps.clear();
+      if (style !== styleAt) held = Infinity;   // other colours: drop all stamps
       styleAt = style;
       of = numbers;
       const any = new Uint8Array(65536);
@@ -253,7 +259,8 @@ export function cpuBackend(canvas) {
      */
     draw(view, width, height, ratio, radius, sample = false) {
       const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
-      const r = Math.round(radius * ratio * 4) / 4, stroke = Math.max(1, ratio);
+      const size = radius * ratio, step = size > 4 ? 2 : 4, stroke = Math.max(1, ratio);
+      const r = Math.round(size * step) / step;   // few sizes: zooming would make new stamps in every frame
       const reach = used.reduce((most, number) => Math.max(most, reachOf(styleAt(number), r, stroke)), 0);
       const pad = 16 * Math.ceil((2 * reach + 2) / 16);   // in steps, so that zooming keeps the same sheet for a while
       if (canvas.width !== w || canvas.height !== h) {
