@@ -5,7 +5,9 @@
 # %% auto #0
 __all__ = ['MODES', 'LinkedMap']
 
-# %% ../nbs/10b_linkedmap.ipynb #fcb6c1f8
+# %% ../nbs/10b_linkedmap.ipynb #44316d02
+from collections import Counter
+
 import numpy as np
 import traitlets
 
@@ -45,7 +47,7 @@ def _search(value):
     if len(text) > 200: raise FeatgeomError(f'A search of {len(text):,} characters', 'At most 200', 'Shorten it')
     return dict(text=text, mode=mode, most=_yes('most of a search', value.get('most', False)))
 
-# %% ../nbs/10b_linkedmap.ipynb #8c3df22c
+# %% ../nbs/10b_linkedmap.ipynb #6cad4811
 class LinkedMap(Widget):
     """Two or more maps side by side, linked by pairs: point at a feature and its partners turn yellow everywhere.
 
@@ -88,8 +90,8 @@ class LinkedMap(Widget):
         columns = dict.fromkeys(name for p in self.panels for name in p.columns)
         self._keys = ['', *clustered, 'density', 'score', 'rate', *columns]
         start = dict(colour=(colour, [*clustered, ''][0]), size=(size, ''), outline=(outline, ''))
-        start = {what: self._key(what, usual if key is None else key) for what, (key, usual) in start.items()}
-        payload, self._sets = self._pack(pairs, partners, start)
+        self._start = {what: self._key(what, usual if key is None else key) for what, (key, usual) in start.items()}
+        payload, self._sets = self._pack(pairs, partners)
         super().__init__(payload=payload, selected={}, pinned=[], searches=[], view={})
         self.on_msg(self._hear)
 
@@ -103,8 +105,11 @@ class LinkedMap(Widget):
                                     'Use {(0, 1): pairs}')
             if any(not hasattr(part, o) for o in _FIELDS):
                 raise FeatgeomError(f'Pairs of type {type(part).__name__}', 'Pairs', 'Pass what match returned')
+            if {np.shape(getattr(part, o)) for o in _FIELDS[:-1]} != {(len(part.a),)}:
+                raise FeatgeomError('Pairs whose fields differ in length', 'One value of each field for a pair',
+                                    'Pass what match returned')
 
-    def _pack(self, pairs, partners, start):
+    def _pack(self, pairs, partners):
         "The payload, and the counts of every set of pairs."
         known, sets = vocabulary(self.panels), []
         arrays, columns = column_arrays(self.panels)
@@ -117,7 +122,7 @@ class LinkedMap(Widget):
         described = [dict(name=p.name, note=p.note, rows=p.rows, total=p.total, cluster_labels=list(p.cluster_labels),
                           explanations=p.explanations and [o or '' for o in p.explanations], missing=missing)
                      for p, missing in zip(self.panels, self._missing)]
-        meta = dict(panels=described, columns=columns, pairs=sets, vocabulary=list(known), start=start,
+        meta = dict(panels=described, columns=columns, pairs=sets, vocabulary=list(known), start=self._start,
                     notes=_notes(self.panels, self._missing, sets))
         return pack(arrays, meta), sets
 
@@ -220,8 +225,8 @@ class LinkedMap(Widget):
         return f'LinkedMap({sizes} features; {links}' + (f'; selected {chosen}' if chosen else '') + ')'
 
     def poster(self) -> str:  # an SVG
-        "A still of all panels: filled points have a partner beyond chance, the best pair is yellow."
-        return _still(self.panels, self.pairs)
+        "A still of all panels: hollow points have no partner beyond chance, the best pair is yellow."
+        return _still(self.panels, self.pairs, self.view.get('colour', self._start['colour']))
 
 def _notes(panels, missing, sets):
     "What the page must say beside the maps."
@@ -235,8 +240,9 @@ def _notes(panels, missing, sets):
         notes.append('These pairs were made without a null: none of them can be called beyond chance.')
     return notes
 
-# %% ../nbs/10b_linkedmap.ipynb #658cb2da
+# %% ../nbs/10b_linkedmap.ipynb #d8c8232d
 _SIDE, _MOST = 340, 1500   # of a still: pixels a panel, points a panel
+_PALETTE = '#9aa0a9 #2b6089 #169b7e #c1694f #725dc3 #4a5a05 #a334a0 #5d97b2 #8d6a90'.split()   # as in mapstyle.css
 
 def _dots(places, size, colour):
     "Many points as one path: strokes of no length with round ends."
@@ -244,8 +250,8 @@ def _dots(places, size, colour):
     return f'<path d="{path}" stroke="{colour}" stroke-width="{size}" stroke-linecap="round" fill="none"/>'
 
 def _linked(panels, pairs, i):
-    "Which points of panel `i` have a pair beyond chance."
-    out = np.zeros(len(panels[i].ids), bool)
+    "Which points of panel `i` have a pair beyond chance; all, where there are no pairs."
+    out = np.full(len(panels[i].ids), not pairs)
     for (left, right), part in pairs.items():
         for side, feature in ((left, part.a), (right, part.b)):
             if side == i: out |= np.isin(panels[i].ids, np.asarray(feature)[(pair_flags(part) & BEYOND) > 0])
@@ -283,7 +289,35 @@ def _names(panel, places, most=9):
         out.append(_text(x, y - 6, 8, '#1c1f24', panel.cluster_labels[c], 24, halo))
     return out
 
-def _one_still(panel, linked, marked, left):
+def _groups(panels, key):
+    "The eight largest categories of column `key`, and which of them (from 1) each point of each panel has, 0 for none."
+    columns = [p.columns.get(key) for p in panels]
+    columns = [None if o is None or o.categories is None else o for o in columns]
+    count = Counter(o.categories[v] for o in columns if o is not None for v in o.values[o.values >= 0].tolist())
+    rank = {name: i for i, (name, _) in enumerate(count.most_common(len(_PALETTE) - 1), 1)}
+    codes = [None if o is None else np.array([*(rank.get(c, 0) for c in o.categories), 0]) for o in columns]
+    return list(rank), [np.zeros(len(p.ids), int) if o is None else at[o.values]
+                        for p, o, at in zip(panels, columns, codes)]
+
+def _points(places, linked, group, colours):
+    "All points of a panel: filled where linked, else hollow."
+    for code in np.unique(group):
+        for full in (False, True):
+            some = places[(group == code) & (linked == full)]
+            if not len(some): continue
+            yield _dots(some, 3, colours[code])
+            if not full: yield _dots(some, 1.4, '#ffffff')
+
+def _legend(names, y, room):
+    "Dots and names of categories in a row, as many as there is room for."
+    x = 12
+    for name, colour in zip(names, _PALETTE[1:]):
+        if x + 20 + 6*min(len(name), 24) > room: break
+        yield _dots([(x + 3, y - 3.5)], 7, colour)
+        yield _text(x + 10, y, 9, '#1c1f24', name, 24)
+        x += 20 + 6*min(len(name), 24)
+
+def _one_still(panel, linked, marked, left, group, colours):
     "One panel of a still, its frame beginning at `left`."
     room = _SIDE - 76
     places = quantise(panel.xy)*(room/65535)
@@ -293,19 +327,22 @@ def _one_still(panel, linked, marked, left):
     said = '' if len(some) == n else f' ({_MOST:,} of {n:,} points drawn)'
     parts = [f'<rect x="{left}" y="36" width="{_SIDE-24}" height="{_SIDE-46}" rx="4" fill="none" stroke="#c9ced6"/>',
              _text(left, 17, 13, '#1c1f24', panel.name + said, 60, 'font-weight="600"'),
-             _text(left, 30, 8.5, '#5b6370', panel.note, 90), _dots(places[some][~linked[some]], 3, '#c9ced6'),
-             _dots(places[some][linked[some]], 3, '#2f6fb5'), *_names(panel, places)]
+             _text(left, 30, 8.5, '#5b6370', panel.note, 90),
+             *_points(places[some], linked[some], group[some], colours), *_names(panel, places)]
     for x, y in places[panel.ids == marked]:
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#ffd400" stroke="#1c1f24" stroke-width="1.5"/>')
     return parts
 
-def _still(panels, pairs):
+def _still(panels, pairs, colour=''):
     "All panels side by side as an SVG; the strongest pair beyond one shared token is marked."
     marks, caption = _strongest(panels, pairs)
+    names, groups = _groups(panels, colour)
+    colours = _PALETTE if names else ['#2f6fb5']
     width, height = _SIDE*len(panels) + 24, _SIDE + 40
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
              f'viewBox="0 0 {width} {height}" font-family="sans-serif">',
              f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
     for i, panel in enumerate(panels):
-        parts += _one_still(panel, _linked(panels, pairs, i), marks.get(i, -1), 12 + i*_SIDE)
+        parts += _one_still(panel, _linked(panels, pairs, i), marks.get(i, -1), 12 + i*_SIDE, groups[i], colours)
+    parts += _legend(names, height - 32, width)
     return ''.join([*parts, _text(12, height - 12, 10, '#1c1f24', caption, 100), '</svg>'])

@@ -41,7 +41,7 @@ def _whole(what, values, low, high, do):
     if good and (not values.size or low <= values.min() and values.max() < high): return values
     raise FeatgeomError(f'{what} that are no whole numbers from {low:,} to {high - 1:,}', 'Whole numbers', do)
 
-# %% ../nbs/10a_panels.ipynb #01cc4970
+# %% ../nbs/10a_panels.ipynb #f4f29508
 @dataclass(frozen=True, repr=False)
 class Column(Result):
     "One value a feature: numbers (NaN where missing), or codes of categories (-1 where missing)."
@@ -54,10 +54,12 @@ class Column(Result):
         values,     # numbers, booleans or strings; None or NaN where missing; a pandas Series or Categorical
     ) -> 'Column':
         "Read a column. Raises `FeatgeomError` for Inf, for dates and objects, and for kinds that are mixed."
-        values = getattr(values, 'values', values) if not isinstance(values, dict) else values
+        if hasattr(values, 'iloc'): values = values.values                 # a pandas Series
         if hasattr(values, 'codes') and hasattr(values, 'categories'):     # a pandas Categorical
             return cls(np.array(values.codes, np.int32), tuple(str(o) for o in values.categories))
-        if hasattr(values, 'detach'): values = values.detach().cpu().numpy()
+        if hasattr(values, 'detach'):
+            with foreign(f'Column {name!r} of type {type(values).__name__}', 'Numbers, one a feature', 'Convert it'):
+                values = (values.float() if values.is_floating_point() else values).detach().cpu().numpy()
         array = values if isinstance(values, np.ndarray) and values.dtype.kind in 'fiubU' else None
         if array is None: array = _plain(name, as_list(f'Column {name!r}', values))
         if array.ndim != 1: raise FeatgeomError(f'Column {name!r} of shape {array.shape}', '(n,)', 'One value each')
@@ -79,7 +81,7 @@ class Column(Result):
 
 def _plain(name, values):
     "A list as an array of numbers or of strings and None."
-    missing = [o is None or isinstance(o, float) and o != o for o in values]
+    missing = [o is None or isinstance(o, float) and o != o or type(o).__name__ == 'NAType' for o in values]   # pandas
     kinds = {_kind(o) for o, gone in zip(values, missing) if not gone}
     if kinds <= {'number'}: return np.array([np.nan if gone else float(o) for o, gone in zip(values, missing)], float)
     if len(kinds) > 1 or None in kinds:

@@ -1,5 +1,5 @@
 "Panels and the linked map in Python: what is refused, what goes into a page and comes out again, what traits and messages take, how large a page is."
-from types import SimpleNamespace
+from collections import Counter
 import json, xml.etree.ElementTree as ET
 
 import numpy as np, pandas as pd, pytest
@@ -78,6 +78,7 @@ def test_decoder_pairs_and_three_panels():
     (lambda: LinkedMap([panel('A', 3), panel('A', 3)]), 'a name of its own'), (lambda: LinkedMap([]), 'One or more panels'),
     (lambda: LinkedMap([panel('A', 3)]*1, make_pairs([0], [0], [.5])), 'A dict'), (lambda: LinkedMap([panel('A', 3), panel('B', 3)], {(0, 2): None}), 'below 2'),
     (lambda: LinkedMap([panel('A', 3), panel('B', 3)], {(0, 1): None, (1, 0): None}), 'one order'), (lambda: LinkedMap([panel('A', 3)], partners=0), 'partners=0'),
+    (lambda: LinkedMap([panel('A', 3), panel('B', 3)], make_pairs([0, 1], [0, 1], [.5, .5], q=[.1])), 'differ in length'),
     (lambda: LinkedMap([panel('A', 3), panel('B', 3)], make_pairs([0], [0], [7.])), 'from -1 to 1'), (lambda: panel('', 3), 'A name'),
     (lambda: panel('A', 3, ids=[1, 1, 2]), 'repeat'), (lambda: panel('A', 3, ids=[0, 1]), 'One each'), (lambda: panel('A', 3, ids=[.5, 1, 2]), 'no whole numbers'),
     (lambda: panel('A', 3, labels=['x']), '1 labels'), (lambda: panel('A', 2, cluster=np.array([0, 1]), cluster_labels=('one',)), 'A name for each'),
@@ -102,7 +103,18 @@ def test_hostile_text_packs_and_the_still_is_xml():
     page = w.page()
     assert page.count('</script') == 3 and HOSTILE[0] not in page and '<!--' not in page
     still = ET.fromstring(w.poster())
-    assert len(still.findall('.//{*}circle')) == 2 and sum(o.get('d').count('M') for o in still.findall('.//{*}path')) == 10
+    assert len(still.findall('.//{*}circle')) == 2 and sum(o.get('d').count('M') for o in still.findall('.//{*}path')) == 2 + 2*8   # hollow ones have a white middle
+
+def test_a_still_has_the_colours_and_names_of_a_column():
+    left = panel('A', 5, columns=dict(c=['x<y', 'x<y', 'z', None, 'z'], v=np.arange(5)))
+    w = LinkedMap([left, panel('B', 3)], make_pairs([0, 2], [0, 1], [.5, .9], q=[.5, .01]), colour='c')
+    still = ET.fromstring(w.poster())
+    strokes = Counter()
+    for o in still.findall('.//{*}path'): strokes[o.get('stroke'), o.get('stroke-width')] += o.get('d').count('M')
+    assert strokes == {('#9aa0a9', '3'): 4, ('#2b6089', '3'): 2, ('#169b7e', '3'): 2, ('#ffffff', '1.4'): 6, ('#2b6089', '7'): 1, ('#169b7e', '7'): 1}
+    assert {'x<y', 'z'} <= {o.text for o in still.findall('.//{*}text')}
+    w.view = dict(colour='v')                                              # numbers have no colours in a still
+    assert 'x&lt;y' not in w.poster() and '#2f6fb5' in w.poster()
 
 def test_a_still_of_many_points_says_that_it_is_a_sample():
     still = LinkedMap([panel('A', 4000)]).poster()
@@ -178,6 +190,13 @@ def test_columns_of_every_kind():
     assert back('text') == ['a', 'b', None, 'b'] and back('text', 1) == ['c', 'b'] and about['text'][1]['categories'][0] == 'b'       # most common first, over both panels
     assert back('ordered') == ['low', 'high', None, 'low'] and about['ordered'][1]['categories'] == ['low', 'mid', 'high']               # the order that was given
     assert f'col{about["whole"][0]}_1' not in arrays and back('half') == [1, 2, 3, 4]
+
+def test_columns_of_pandas_with_gaps_and_of_torch():
+    torch = pytest.importorskip('torch')
+    got = panel('A', 3, columns=dict(i=pd.Series([1, None, 3], dtype='Int64'), s=pd.Series(['a', None, 'b'], dtype='string'), b=pd.Series([True, None, False], dtype='boolean'),
+                                     t=torch.tensor([1, 2, 3]), h=torch.tensor([1., 2, float('nan')], dtype=torch.bfloat16), f=torch.tensor([True, False, True]))).columns
+    assert np.array_equal(got['i'].values, [1, np.nan, 3], equal_nan=True) and got['s'].values.tolist() == [0, -1, 1] and got['b'].categories == ('no', 'yes')
+    assert got['t'].values.tolist() == [1, 2, 3] and np.isnan(got['h'].values[2]) and got['f'].values.tolist() == [0, 1, 0]
 
 def test_many_categories_take_two_bytes_and_too_many_are_refused():
     one = panel('A', 300, columns=dict(c=[f'n{i}' for i in range(299)] + [None]))
