@@ -45,7 +45,7 @@ test("a hollow point has paper in its middle and ink around it", () => {
 test("an outline lies around the point, thicker for the second, and leaves its colour", () => {
   const ring = [1, 2].map((edgeLine) => {
     const page = paper(24, 24);
-    put(page, [12], [12], makeStamp({ ...solid, fill: [255, 0, 0], edgeLine }, 4, 1, page.stride));
+    put(page, [12.25], [12.25], makeStamp({ ...solid, fill: [255, 0, 0], edgeLine }, 4, 1, page.stride));
     assert.deepEqual(page.at(12, 12), [255, 0, 0, 255]);
     return [16, 17, 18, 19].map((x) => 255 - page.at(x, 12)[0]);
   });
