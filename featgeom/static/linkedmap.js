@@ -9,12 +9,12 @@ import { gridNeighbours } from "./grid.js";
 import { createBar } from "./mapbar.js";
 import { createCard } from "./mapcard.js";
 import { keysOf, levelsOf, scaleOf } from "./mapcolour.js";
-import { BEYOND, MUTUAL, linkedPoints, partnersOf, readMap, shownEdges } from "./mapdata.js";
+import { BEYOND, MUTUAL, linkedPoints, partnersOf, readMap, shownEdges, testedPoints } from "./mapdata.js";
 import { createExport } from "./mapexport.js";
 import { createFind } from "./mapfind.js";
-import { grouped, spoken } from "./maplabels.js";
+import { grouped, short, spoken } from "./maplabels.js";
 import { LINKS, allowedPoints, createLegend } from "./maplegend.js";
-import { translator } from "./maplink.js";
+import { MAX_PINS, translator } from "./maplink.js";
 import { createPanel } from "./mappanel.js";
 import { findPoints } from "./mapsearch.js";
 import { createState } from "./state.js";
@@ -53,6 +53,7 @@ import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
  * @property {import("./mapstyle.js").Looks[]} looks one per panel
  * @property {Uint8Array[]} shown 1 for every edge of a set that passes score and token
  * @property {Found[]} found one per search
+ * @property {string} beyond what a partner must be to fill a point, in words
  * @property {Uint8Array[]} allowed 1 for every point of a panel that passes the legend
  */
 /**
@@ -68,7 +69,7 @@ import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
  * @property {(search: number, step: number) => void} jump to the next result of a search, or back
  * @property {(panel: number, point: number) => void} show hover a point and fly to it and its partners
  * @property {(panel: number, point: number) => void} more ask Python for all partners
- * @property {() => void} clear
+ * @property {() => void} clear the hovered point, else the selection; pins stay
  * @property {(text: string) => void} say to a screen reader
  */
 
@@ -96,16 +97,17 @@ export async function mount(stage, host) {
     hover: (panel, point) => state.set({ hover: point < 0 ? null : [panel, point], partner: 0 }),
     walk(step) {
       const count = derived.focus?.partners.length ?? 0;
-      if (count) state.set({ partner: (state.get().partner + step + count) % count });
+      if (count) state.set({ partner: (derived.partner + step + count) % count });
     },
     go() {
-      const to = derived.focus?.partners[state.get().partner];
+      const to = derived.focus?.partners[derived.partner];
       if (!to) return;
       act.hover(to.panel, to.point);
       panels[to.panel].plot.focus({ preventScroll: true });
     },
     pin(panel, point) {
       const { pins } = state.get(), others = pins.filter((o) => o[0] !== panel || o[1] !== point);
+      if (others.length === MAX_PINS) return announce(`${MAX_PINS} pinned at most: unpin one.`);
       state.set({ pins: others.length < pins.length ? others : [...pins, [panel, point]], table: "pinned" });
     },
     select(panel, points, combine) {
@@ -135,7 +137,8 @@ export async function mount(stage, host) {
       fly(around(panel, point));
     },
     more: (panel, point) => host.send?.({ ask: "partners", panel: data.panels[panel].name, id: data.panels[panel].ids[point] }),
-    clear: () => state.set({ hover: null, partner: 0, pins: [], selection: data.panels.map(() => new Uint32Array(0)) }),
+    clear: () => state.set(state.get().hover ? { hover: null, partner: 0 }
+      : { selection: data.panels.map(() => new Uint32Array(0)) }),
     say: (text) => announce(text),
   };
 
@@ -148,18 +151,19 @@ export async function mount(stage, host) {
   const start = { places: homes, colour: firstClusters, size: "", outline: "" };
   for (const name of /** @type {const} */ (["colour", "size", "outline"])) start[name] = meta.start?.[name] ?? start[name];
   const link = translator(data, start, new Set(keys.map((o) => o.key)));
-  const hash = host.hash?.get() ?? "", linkedState = link.fromHash(hash);
-  const state = createState(/** @type {MapState} */ ({
+  const saved = /** @type {MapState} */ ({
     v: 2, partner: 0, tool: "move", combine: "new", table: "pinned", hover: link.spotIn(host.get("hovered")),
     pins: link.pinsIn(host.get("pinned")), selection: link.selectionIn(host.get("selected")),
-    searches: link.searchesIn(host.get("searches")), ...link.viewIn(host.get("view")), ...linkedState,
-  }));
+    searches: link.searchesIn(host.get("searches")), ...link.viewIn(host.get("view")),
+  });
+  const hash = host.hash?.get() ?? "", fromLink = link.fromHash(hash), toHash = () => link.toHash(state.get(), saved);
+  const state = createState({ ...saved, ...fromLink });
   const words = wordsOf(data);
   const exported = createExport(data, panels, () => ({ doc: state.get(), derived, words }));
   const address = el("input", { type: "text", readonly: true, hidden: true, class: "lm-address", "aria-label": "Link to this view" });
   const linkButton = el("button", { type: "button", title: "a link that opens the page as it is now", onclick: () => {
     address.hidden = !address.hidden;
-    address.value = `${location.href.split("#")[0]}#${encodeURIComponent(link.toHash(state.get()))}`;
+    address.value = `${location.href.split("#")[0]}#${encodeURIComponent(toHash())}`;
     if (!address.hidden) address.select();
   } }, "Link");
   const bar = createBar(data, act, keys, { find: find.element, given, take: [
@@ -170,9 +174,11 @@ export async function mount(stage, host) {
 
   // ---- what follows from the state
   /** @type {Derived} */
-  const derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], allowed: [] };
+  const derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], beyond: "", allowed: [] };
   /** @type {Uint8Array[]} */
-  let linked = data.panels.map((p) => new Uint8Array(p.n)), shownPairs = 0;
+  let linked = [];
+  const tested = data.panels.map((_, p) => testedPoints(data, p));
+  let shownPairs = 0;
   const allPairs = data.sets.reduce((sum, set) => sum + set.a.length, 0);
   /** @type {import("./mapcolour.js").Scale} */
   let scale;
@@ -199,6 +205,7 @@ export async function mount(stage, host) {
   }
   function derivePairs() {
     const { min, hideSame } = state.get();
+    derived.beyond = `beyond chance${min ? ` at score ≥ ${short(min)}` : ""}${hideSame ? ` and beyond the ${given}` : ""}`;
     derived.shown = shownEdges(data, min, hideSame);
     linked = data.panels.map((_, p) => linkedPoints(data, p, derived.shown));
     shownPairs = derived.shown.slice(0, packed).reduce((sum, mask) => sum + mask.reduce((s, v) => s + v, 0), 0);
@@ -211,7 +218,7 @@ export async function mount(stage, host) {
   }
   function deriveAllowed() {
     const { off } = state.get(), names = scale.entries.map((o) => o.name);
-    derived.allowed = data.panels.map((_, p) => allowedPoints(off, linked[p], scale.cats?.[p] ?? null, names));
+    derived.allowed = data.panels.map((_, p) => allowedPoints(off, linked[p], tested[p], scale.cats?.[p] ?? null, names));
   }
   function deriveFound() {
     const known = results, { searches } = state.get();
@@ -253,7 +260,7 @@ export async function mount(stage, host) {
       const found = new Uint8Array(p.n);
       derived.found.forEach(({ points }, s) => points[i].forEach((point) => { found[point] = s + 1; }));
       return {
-        linked: linked[i], codes: scale.codes[i], scale, size: levels.size?.codes[i] ?? null,
+        linked: linked[i], tested: tested[i], codes: scale.codes[i], scale, size: levels.size?.codes[i] ?? null,
         outline: levels.outline?.codes[i] ?? null, selected: selected[i], partners: partners[i], found,
         allowed: derived.allowed[i], dimmed,
       };
@@ -312,12 +319,14 @@ export async function mount(stage, host) {
     soon(panels);
   }
   function controls() {
-    const doc = state.get(), count = linked.reduce((sum, o) => sum + o.reduce((s, v) => s + v, 0), 0);
-    const all = data.panels.reduce((sum, p) => sum + p.n, 0);
+    const doc = state.get(), counts = [0, 0, 0], sizes = new Array(scale.entries.length + 1).fill(0);
+    data.panels.forEach(({ n }, p) => {
+      for (let i = 0; i < n; i++) counts[linked[p][i] ? 0 : tested[p][i] ? 1 : 2]++;
+      scale.cats?.[p].forEach((c) => { sizes[c < 0 ? scale.entries.length : c]++; });
+    });
     bar.update(doc, shownPairs, allPairs);
     find.update(doc, derived);
-    const none = (scale.cats ?? []).reduce((sum, cats) => sum + cats.reduce((s, v) => s + Number(v < 0), 0), 0);
-    legend.update(doc, scale, [count, all - count], none,
+    legend.update(doc, scale, counts, sizes, derived.beyond, doc.selection.some((o) => o.length),
       { size: levels.size?.names ?? [], outline: levels.outline?.names ?? [] });
     table.update(doc, derived);
     if (!address.hidden) address.hidden = true;
@@ -362,7 +371,7 @@ export async function mount(stage, host) {
   // ---- one listener for all changes
   const sendHover = debounce((/** @type {any} */ value) => host.set("hovered", value), 120);
   const sendView = debounce(() => host.set("view", link.viewOut(state.get())), 200);
-  const sendHash = debounce(() => host.hash?.set(link.toHash(state.get())), 200);
+  const sendHash = debounce(() => host.hash?.set(toHash()), 200);
   const offState = state.on((doc, changed, origin) => {
     /** @param {(keyof MapState)[]} names */
     const any = (...names) => names.some((name) => changed.has(name));
@@ -388,7 +397,7 @@ export async function mount(stage, host) {
     if (any("selection")) announce(doc.selection.some((o) => o.length)
       ? `Selected ${data.panels.map((p, i) => `${grouped(doc.selection[i].length)} in ${shown(p.name, 30)}`).join(", ")}.`
       : "Nothing selected.");
-    if (!any("hover", "partner") || changed.size > 2) sendHash();
+    if (any("pins", "selection", "searches", "places", "boxes") || filter) sendHash();
     if (origin === "python") return;
     if (any("hover")) sendHover(doc.hover ? link.spotOut(doc.hover) : null);
     if (any("pins")) host.set("pinned", doc.pins.map(link.spotOut));
@@ -450,7 +459,7 @@ export async function mount(stage, host) {
   looks();
   marks();
   controls();
-  if (hash && !linkedState) announce("The state in this link cannot be read; the map is as it was saved.");
+  if (hash && !fromLink) announce("The state in this link cannot be read; the map is as it was saved.");
 
   const resize = () => {
     let any = false;
@@ -521,5 +530,6 @@ function helpText(id) {
     "Point at a feature to see its partners; click pins it; double-click zooms to it and its partners. The wheel zooms, ",
     "a drag moves, Shift and a drag select: Ctrl adds, Alt removes. Touch: tap to point, press long to pin, two fingers ",
     "zoom. Keys in a map: arrows walk the partners, g goes to the partner, Shift and arrows go to the next feature, ",
-    "Enter pins, s selects, z zooms to the pair, + and − zoom, 0 shows the whole maps, Escape clears."));
+    "Enter pins, s selects, z zooms to the pair, + and − zoom, 0 shows the whole maps, Escape lets go of the feature, ",
+    "then of the selection; pins stay."));
 }

@@ -336,6 +336,21 @@ export function linkedPoints(data, panel, shown) {
 }
 
 /**
+ * For every point of a panel, 1 where it has a pair that was compared with chance, whatever is shown now.
+ * @param {MapData} data
+ * @param {number} panel
+ * @returns {Uint8Array}
+ */
+export function testedPoints(data, panel) {
+  const out = new Uint8Array(data.panels[panel].n);
+  for (const link of data.panels[panel].links) {
+    const { chance, left, a, b } = data.sets[link.set], end = left === panel ? a : b;
+    for (let e = 0; e < end.length; e++) if (chance[e] === chance[e]) out[end[e]] = 1;   // a number, not NaN
+  }
+  return out;
+}
+
+/**
  * For every point of a panel its best edge in a set, of equal ones the first; -1 for none.
  * @param {PairSet} set
  * @param {number} panel at one of its ends

@@ -7,7 +7,7 @@ import { el, shown } from "./kit.js";
 import { brief, colourVar } from "./mapcolour.js";
 import { grouped } from "./maplabels.js";
 
-export const LINKS = ["link:linked", "link:alone"];
+export const LINKS = ["link:linked", "link:alone", "link:untested"];
 /** Points of no category: an entry like any other. */
 export const NONE = "cat:";
 
@@ -31,15 +31,16 @@ export function switched(off, group, entry, toggle) {
  * Points that pass the legend: 1 where nothing that is off applies to them.
  * @param {string[]} off
  * @param {Uint8Array} linked
+ * @param {Uint8Array} tested
  * @param {ArrayLike<number> | null} cats category of each point, an index into names
  * @param {string[]} names
  * @returns {Uint8Array}
  */
-export function allowedPoints(off, linked, cats, names) {
+export function allowedPoints(off, linked, tested, cats, names) {
   const out = new Uint8Array(linked.length), link = LINKS.map((o) => !off.includes(o));
   const category = names.map((name) => !off.includes(`cat:${name}`)), none = !off.includes(NONE);
   for (let i = 0; i < out.length; i++)
-    out[i] = Number(link[linked[i] ? 0 : 1] && (!cats || (cats[i] < 0 ? none : category[cats[i]])));
+    out[i] = Number(link[linked[i] ? 0 : tested[i] ? 1 : 2] && (!cats || (cats[i] < 0 ? none : category[cats[i]])));
   return out;
 }
 
@@ -66,11 +67,13 @@ export function createLegend(act, given) {
     /**
      * @param {import("./linkedmap.js").MapState} doc
      * @param {import("./mapcolour.js").Scale} scale
-     * @param {[number, number]} counts points with and without a partner beyond chance
-     * @param {number} none points of no category
+     * @param {number[]} counts points of each of LINKS
+     * @param {number[]} sizes points of each category of the scale, and of none
+     * @param {string} beyond what a partner must be: "beyond chance", and what slider and filter ask for
+     * @param {boolean} chosen whether anything is selected
      * @param {{size: string[], outline: string[]}} levels what the levels of size and outline mean
      */
-    update(doc, scale, counts, none, levels) {
+    update(doc, scale, counts, sizes, beyond, chosen, levels) {
       const { activeElement } = /** @type {Document | ShadowRoot} */ (element.getRootNode());   // marimo: a shadow root
       const focused = element.contains(activeElement) && activeElement?.getAttribute("data-entry");
       /** @param {string[]} all @param {string} id @param {Node[]} parts */
@@ -79,16 +82,18 @@ export function createLegend(act, given) {
         title: "click: only this, again: all; Shift and click: off or on",
         onclick: (/** @type {MouseEvent} */ e) => act.set({ off: switched(doc.off, all, id, e.shiftKey) }),
       }, ...parts);
-      const links = [["full", "has a partner beyond chance"], ["hollow", "has none"]].map(([key, text], i) =>
-        button(LINKS, LINKS[i], entry(key, null, `${text} · ${grouped(counts[i])}`)));
-      const marks = [["mark", "this feature and its partners"], ["dash", `dashed: no more than the same ${given}`]]
+      const links = [["full", `has a partner ${beyond}`], ["hollow", `tested, none ${beyond}`], ["hollow lm-faint", "not tested"]]
+        .flatMap(([key, text], i) => (counts[i] || i < 2
+          ? [button(LINKS, LINKS[i], entry(key, null, `${text} · ${grouped(counts[i])}`))] : []));
+      const marks = [["mark", "this feature and its partners"], ["dash", `dashed: no more than the same ${given}`],
+        ...(chosen ? [["ring", "selected"], ["partner", "tested partner of what is selected"]] : [])]
         .map(([key, text]) => el("span", { class: "lm-entry" }, ...entry(key, null, text)));
       const groups = [group("partners", [...links, ...marks])];
       if (scale.kind === "category") {
-        const entries = [...scale.entries, ...(none ? [{ name: "", code: 0, count: none }] : [])];
+        const entries = [...scale.entries, { name: "", code: 0 }].filter((o, i) => o.name || sizes[i]);
         const all = entries.map((o) => `cat:${o.name}`);
-        groups.push(group(scale.title, entries.map((o, i) => button(all, all[i],
-          entry("full", `var(${colourVar(o.code)})`, `${shown(o.name, 40) || "none"} · ${grouped(o.count)}`)))));
+        groups.push(group(scale.title, entries.map(({ name, code }, i) => button(all, all[i], entry(
+          name ? "full" : "full lm-faint", `var(${colourVar(code)})`, `${shown(name, 40) || "none"} · ${grouped(sizes[i])}`)))));
       } else if (scale.kind === "number") {
         /** @param {number} v */
         const end = (v) => brief(scale.log ? 10 ** v : v);

@@ -11,7 +11,9 @@
 export const MODES = ["token", "part", "regex", "label", "id"];
 export const MAX_SEARCHES = 6;
 export const MAX_QUERY = 200;
+export const MAX_PINS = 200;
 
+const FEW = 300;      // ids of a selection that fit into a link
 const WORLD = 65535;  // places are told as shares of it
 
 /** @param {any} v @param {number} low @param {number} high */
@@ -37,7 +39,10 @@ export function translator(data, start, keys) {
   /** @param {Spot} spot @returns {[string, number]} */
   const spotOut = ([panel, point]) => [data.panels[panel].name, data.panels[panel].ids[point]];
   /** @param {any} pinned */
-  const pinsIn = (pinned) => listed(pinned).map(spotIn).filter((o) => o !== null);
+  const pinsIn = (pinned) => {
+    const spots = listed(pinned).slice(0, MAX_PINS).map(spotIn).filter((o) => o !== null);
+    return [...new Map(spots.map((o) => [o.join(), o])).values()];
+  };
   /** @param {any} selected */
   const selectionIn = (selected) => data.panels.map((p) =>
     Uint32Array.from(new Set(listed(record(selected)[p.name]).map((id) => p.find(id)).filter((i) => i >= 0))).sort());
@@ -85,25 +90,34 @@ export function translator(data, start, keys) {
     return view;
   };
 
+  /** @param {MapState} doc @returns {Record<string, any>} */
+  const parts = (doc) => ({
+    view: viewOut(doc), searches: doc.searches, pinned: doc.pins.map(spotOut),
+    selected: doc.selection.reduce((sum, o) => sum + o.length, 0) <= FEW ? selectionOut(doc.selection) : null,
+  });
+
   return {
     spotIn, spotOut, pinsIn, selectionIn, selectionOut, searchesIn, viewIn, viewOut,
-    /** The state as the text of a link. @param {MapState} doc */
-    toHash(doc) {
-      const few = doc.selection.reduce((sum, o) => sum + o.length, 0) <= 300;
-      const parts = Object.entries({
-        view: viewOut(doc), searches: doc.searches, pinned: doc.pins.map(spotOut),
-        selected: few ? selectionOut(doc.selection) : {},
-      }).filter(([, value]) => Object.keys(value).length);
-      return parts.length ? JSON.stringify(Object.fromEntries(parts)) : "";
+    /**
+     * What differs from the saved state, as the text of a link; "" for nothing. A large selection does not fit.
+     * @param {MapState} doc
+     * @param {MapState} saved
+     */
+    toHash(doc, saved) {
+      const before = parts(saved);
+      const changed = Object.entries(parts(doc)).filter(([name, value]) =>
+        value && JSON.stringify(value) !== JSON.stringify(before[name]));
+      return changed.length ? JSON.stringify(Object.fromEntries(changed)) : "";
     },
-    /** The state that a link means; null for a text that is none. @param {string} hash @returns {Partial<MapState> | null} */
+    /** What a link changes; null for a text that is none. @param {string} hash @returns {Partial<MapState> | null} */
     fromHash(hash) {
       let read;
       try { read = JSON.parse(hash); } catch { return null; }
       if (!read || typeof read !== "object") return null;
       return {
-        ...viewIn(read.view), searches: searchesIn(read.searches), pins: pinsIn(read.pinned),
-        selection: selectionIn(read.selected),
+        ...("view" in read && viewIn(read.view)), ...("searches" in read && { searches: searchesIn(read.searches) }),
+        ...("pinned" in read && { pins: pinsIn(read.pinned) }),
+        ...("selected" in read && { selection: selectionIn(read.selected) }),
       };
     },
   };

@@ -13,7 +13,8 @@ export const OUTLINES = 3;
 
 /** Looks of a point, the lowest layer first. */
 export const LAYERS = [
-  "dim hollow", "dim", "hollow", "full", "partner", "selected hollow", "selected", "found hollow", "found",
+  "dim hollow", "dim", "untested hollow", "hollow", "full", "partner", "selected hollow", "selected", "found hollow",
+  "found",
 ];
 
 /** @typedef {import("./splat.js").Style} Style */
@@ -64,9 +65,10 @@ export function readStyles(root) {
 function makeStyle(number, colour) {
   const outline = number % OUTLINES, rest = Math.floor(number / OUTLINES), shade = Math.floor(rest / SIZES.length);
   const layer = Math.floor(shade / COLOURS), code = shade % COLOURS, name = LAYERS[layer];
-  const hollow = name.endsWith("hollow"), found = name.startsWith("found"), strong = layer > 3;
+  const hollow = name.endsWith("hollow"), found = name.startsWith("found"), strong = layer > 4, untested = name.startsWith("untested");
   const fill = colour(found ? `--lm-f${code}` : name === "partner" ? "--lm-mark" : colourVar(code));
-  const faint = name.startsWith("dim") ? 0.16 : hollow ? 0.55 : code ? 0.82 : 0.6, size = SIZES[rest % SIZES.length];
+  const faint = name.startsWith("dim") ? 0.16 : untested ? 0.4 : hollow ? 0.55 : code ? 0.82 : 0.6;
+  const size = SIZES[rest % SIZES.length] * (untested ? 0.75 : 1);
   const plain = {
     layer, strong, fill, alpha: hollow ? 0 : faint, ring: fill, ringAlpha: hollow ? faint : 0, scale: size, line: 1,
     edge: colour("--lm-ink"), edgeAlpha: name.startsWith("dim") ? 0.16 : 0.9, edgeLine: outline,
@@ -79,6 +81,7 @@ function makeStyle(number, colour) {
 /**
  * @typedef {Object} Looks what decides the look of a panel's points; lists have a value for each
  * @property {Uint8Array} linked 1 where a shown pair is beyond chance
+ * @property {Uint8Array} tested 1 where any pair was tested
  * @property {import("./mapcolour.js").Scale} scale what the codes mean
  * @property {Uint8Array} codes palette entry
  * @property {Uint8Array | null} size 0 to 3
@@ -94,20 +97,22 @@ function makeStyle(number, colour) {
  * @param {Looks} looks
  * @returns {Uint16Array} a style number for every point
  */
-export function styleOf({ linked, codes, size, outline, selected, partners, found, allowed, dimmed }) {
-  const n = linked.length, out = new Uint16Array(n), base = dimmed ? 0 : 2;
+export function styleOf({ linked, tested, codes, size, outline, selected, partners, found, allowed, dimmed }) {
+  const n = linked.length, out = new Uint16Array(n);
   for (let i = 0; i < n; i++) {
-    let layer = base + linked[i], colour = codes[i];
+    let layer = dimmed || linked[i] ? linked[i] + (dimmed ? 0 : 3) : 2 + tested[i], colour = codes[i];
+    let edge = outline ? outline[i] : 0;
     if (!allowed[i]) layer = linked[i];
     else if (found[i]) {
-      layer = 7 + linked[i];
+      layer = 8 + linked[i];
       colour = found[i] - 1;
-    } else if (selected[i]) layer = 5 + linked[i];
+      if (selected[i]) edge = 2;
+    } else if (selected[i]) layer = 6 + linked[i];
     else if (partners[i]) {
-      layer = 4;
+      layer = 5;
       colour = 0;
     }
-    out[i] = ((layer * COLOURS + colour) * 4 + (size ? size[i] : 1)) * 3 + (outline ? outline[i] : 0);
+    out[i] = ((layer * COLOURS + colour) * 4 + (size ? size[i] : 1)) * 3 + edge;
   }
   return out;
 }

@@ -47,20 +47,29 @@ test("one colour is told although it is empty", () => {
   assert.equal(link.viewIn({ colour: "" }).colour, "");
 });
 
-test("a link brings everything back", () => {
+test("a link brings back what differs from the saved state, and what was taken away", () => {
   const full = doc({ pins: [[0, 1], [1, 0]], selection: [Uint32Array.of(0, 2), new Uint32Array(0)], min: 0.25,
     searches: [{ text: "a b%#\u202e</script>", mode: "regex", most: true }] });
-  const back = link.fromHash(link.toHash(full));
-  assert.deepEqual(back, { places: full.places, min: 0.25, hideSame: false, boxes: false, colour: "cluster of A", size: "", outline: "", off: [],
-    searches: full.searches, pins: full.pins, selection: full.selection });
-  assert.equal(link.toHash(doc()), "");
+  const view = { places: full.places, min: 0.25, hideSame: false, boxes: false, colour: "cluster of A", size: "", outline: "", off: [] };
+  assert.deepEqual(link.fromHash(link.toHash(full, doc())), { ...view, searches: full.searches, pins: full.pins, selection: full.selection });
+  assert.equal(link.toHash(full, full), "");
+  assert.deepEqual({ ...full, ...link.fromHash(link.toHash(doc(), full)) }, doc());
+  assert.deepEqual(link.fromHash(link.toHash({ ...full, pins: [] }, full)), { pins: [] });
+});
+
+test("a selection too large for a link stays as it was saved", () => {
+  const ids = Array.from({ length: 400 }, (_, i) => i), big = { panels: [panel("A", ids), panel("B", ids)] };
+  const wide = translator(big, start, new Set());
+  const many = doc({ selection: [Uint32Array.from(ids), new Uint32Array(0)], min: 0.5 });
+  const back = wide.fromHash(wide.toHash(many, doc()));
+  assert.ok(!("selection" in back) && back.min === 0.5);
 });
 
 test("hostile links leave the map as it is", () => {
   for (const bad of ["", "%", "{", "null", "1", "a".repeat(10000)]) assert.equal(link.fromHash(bad), null);
   const evil = { view: { places: { A: [1e308, NaN, "1"], B: 3 }, min: "1", colour: "constructor", size: {}, off: [1, "cat:x"], boxes: 1, hide_same: "yes" },
     searches: [{ text: 1 }, { text: "x", mode: "code" }, ...Array.from({ length: 20 }, () => ({ text: "y".repeat(1e5), mode: "part", most: 1 }))],
-    pinned: [["A", 4], ["nobody", 3], null, 5, ["A", "3"], ["A", 3]], selected: { A: [3, 99, {}, null], nobody: [1] } };
+    pinned: [["A", 4], ["nobody", 3], null, 5, ["A", "3"], ...Array.from({ length: 1e5 }, () => ["A", 3])], selected: { A: [3, 99, {}, null], nobody: [1] } };
   const back = link.fromHash(JSON.stringify(evil));
   assert.deepEqual(back.places, start.places);
   assert.deepEqual([back.min, back.colour, back.size, back.boxes, back.hideSame], [0, "cluster of A", "", false, false]);
@@ -84,18 +93,19 @@ test("a click isolates, a second one brings all back, Shift switches one", () =>
   assert.deepEqual(switched(only, all, "cat:a", false), ["link:alone", "cat:b", "cat:c"]);
   assert.deepEqual(switched(only, all, "cat:a", true), ["link:alone", "cat:c"]);
   assert.deepEqual(switched([], all, "cat:a", true), ["cat:a"]);
-  assert.deepEqual(switched([], LINKS, "link:alone", false), ["link:linked"]);
+  assert.deepEqual(switched([], LINKS, "link:alone", false), ["link:linked", "link:untested"]);
 });
 
-test("what the legend switches off is not allowed; points of no category are an entry of their own", () => {
-  const linked = Uint8Array.of(1, 0, 1, 0), cats = Int16Array.of(0, 1, -1, 0), names = ["x", "y"];
-  const allowed = (off) => [...allowedPoints(off, linked, cats, names)];
+test("what the legend switches off is not allowed; points of no category and untested ones are entries of their own", () => {
+  const linked = Uint8Array.of(1, 0, 1, 0), tested = Uint8Array.of(1, 1, 1, 0), cats = Int16Array.of(0, 1, -1, 0), names = ["x", "y"];
+  const allowed = (off) => [...allowedPoints(off, linked, tested, cats, names)];
   assert.deepEqual(allowed([]), [1, 1, 1, 1]);
   assert.deepEqual(allowed(["link:linked"]), [0, 1, 0, 1]);
+  assert.deepEqual(allowed(["link:linked", "link:untested"]), [0, 1, 0, 0]);
   assert.deepEqual(allowed(["cat:x"]), [0, 1, 1, 0]);
   assert.deepEqual(allowed(["cat:x", "link:alone"]), [0, 0, 1, 0]);
   assert.deepEqual(allowed(["cat:"]), [1, 1, 0, 1]);
-  assert.deepEqual([...allowedPoints(["cat:x"], linked, null, [])], [1, 1, 1, 1]);
+  assert.deepEqual([...allowedPoints(["cat:x"], linked, tested, null, [])], [1, 1, 1, 1]);
 });
 
 test("histograms count every finite value once, over all parts", () => {

@@ -1,7 +1,7 @@
 // What the page makes of a map's bytes: numbers, partners in both directions, masks of pairs; each against a naive form.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { BEYOND, MUTUAL, TOKEN_ONLY, WITHIN_BEYOND, bestEdges, bestScores, bothWays, finder, fromHundredths, fromPlanes, fromThousandths, linkedPoints, partnersOf, readMap, sameToken, shownEdges, tokensOf } from "../../featgeom/static/mapdata.js";
+import { BEYOND, MUTUAL, TOKEN_ONLY, WITHIN_BEYOND, bestEdges, bestScores, bothWays, finder, fromHundredths, fromPlanes, fromThousandths, linkedPoints, partnersOf, readMap, sameToken, shownEdges, testedPoints, tokensOf } from "../../featgeom/static/mapdata.js";
 import { hundredths, packed, planes, thousandths } from "./packed.mjs";
 import { seeded } from "./seeded.mjs";
 
@@ -133,4 +133,13 @@ test("pairs that Python answers later change neither who is linked nor the score
   assert.deepEqual(shown.map((o) => o.length), [3, 1]);
   assert.deepEqual([...linkedPoints(data, 0, shown)], [1, 0, 1]);
   assert.deepEqual([...bestScores(data, 0, shown)], floats([0.9, NaN, 0.7]));
+});
+
+test("a point was tested when any of its pairs has a null, whatever the slider hides", () => {
+  const panel = (ids) => ({ name: "p", x: ids, y: ids, ids });
+  const edge = (a, b, chance) => ({ a, b, score: 0.1, null: chance });
+  const data = readMap(...packed([panel([0, 1, 2, 3]), panel([0, 1])], [{ left: 0, right: 1, edges: [edge(0, 0, 0.2), edge(1, 0, NaN), edge(3, 1, 0.5), edge(3, 0, NaN)] }]));
+  assert.deepEqual([...testedPoints(data, 0)], [1, 0, 0, 1]);
+  assert.deepEqual([...testedPoints(data, 1)], [1, 1]);
+  assert.deepEqual([...linkedPoints(data, 0, shownEdges(data, 0.9, false))], [0, 0, 0, 0]);
 });

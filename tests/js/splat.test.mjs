@@ -211,20 +211,21 @@ test("no points at all: paper", () => {
 
 // ---- looks
 
-test("which look a point has, as a naive choice says: not allowed, found, selected, partner, the rest", () => {
+test("which look a point has, as a naive choice says: not allowed, found, selected, partner, tested or not", () => {
   const rand = seeded(9), n = 4000, mask = (share) => Uint8Array.from({ length: n }, () => Number(rand() < share)), up = (k) => Uint8Array.from({ length: n }, () => rand() * k);
   for (const dimmed of [false, true]) for (const [size, outline] of [[null, null], [up(4), up(3)]]) {
     const found = mask(0.3).map((v) => v * (1 + Math.floor(rand() * 6)));
-    const looks = { linked: mask(0.5), codes: up(COLOURS), scale: null, size, outline, selected: mask(0.3), partners: mask(0.3), found, allowed: mask(0.8), dimmed };
+    const looks = { linked: mask(0.5), tested: mask(0.5), codes: up(COLOURS), scale: null, size, outline, selected: mask(0.3), partners: mask(0.3), found, allowed: mask(0.8), dimmed };
     const seen = new Set(), got = styleOf(looks);
     for (let i = 0; i < n; i++) {
       const hollow = looks.linked[i] ? "" : " hollow";
       const [layer, colour] = !looks.allowed[i] ? [`dim${hollow}`, looks.codes[i]] : found[i] ? [`found${hollow}`, found[i] - 1] : looks.selected[i] ? [`selected${hollow}`, looks.codes[i]]
-        : looks.partners[i] ? ["partner", 0] : [dimmed ? `dim${hollow}` : looks.linked[i] ? "full" : "hollow", looks.codes[i]];
+        : looks.partners[i] ? ["partner", 0] : [dimmed ? `dim${hollow}` : looks.linked[i] ? "full" : looks.tested[i] ? "hollow" : "untested hollow", looks.codes[i]];
+      const edge = looks.allowed[i] && found[i] && looks.selected[i] ? 2 : outline ? outline[i] : 0;   // a found one that is selected has a ring of ink
       seen.add(layer);
-      assert.equal(got[i], styleNumber(LAYERS.indexOf(layer), colour, size ? size[i] : 1, outline ? outline[i] : 0));
+      assert.equal(got[i], styleNumber(LAYERS.indexOf(layer), colour, size ? size[i] : 1, edge));
     }
-    assert.equal(seen.size, dimmed ? 7 : 9);
+    assert.equal(seen.size, dimmed ? 7 : 10);
   }
   assert.ok(styleNumber(LAYERS.length - 1, COLOURS - 1, SIZES.length - 1, OUTLINES - 1) < 65536);
 });
