@@ -443,6 +443,15 @@ def test_a_page_hands_out_files(tmp_path, offline_page, module):
     assert got.value.suggested_filename == 'a b.csv' and Path(got.value.path()).read_text(encoding='utf-8') == 'id;é\n'
     assert page.locator('.fg-file').count() == 0 and page.problems == []
 
+def test_a_frame_of_a_notebook_leaves_addresses_alone(tmp_path, offline_page, module):
+    page = offline_page()
+    frame = framed(page, tmp_path, ('', ''), probe(module(PROBE)).page())
+    before = page.evaluate('[location.href, history.length]')
+    frame.click('.set')
+    frame.wait_for_timeout(100)
+    assert page.evaluate('[location.href, history.length]') == before and frame.evaluate('location.href') == 'about:srcdoc'
+    assert page.problems == []
+
 def test_a_sandbox_keeps_the_hash_in_memory_and_shows_the_text_of_files(tmp_path, offline_page, module):
     page = offline_page()
     frame = framed(page, tmp_path, ('sandbox="allow-scripts"', ''), probe(module(PROBE)).page())
