@@ -21,6 +21,7 @@ from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_array
 # %% ../nbs/10b_linkedmap.ipynb #711e1ed2
 MODES = 'token', 'part', 'regex', 'label', 'id'
 _MOST_SEARCHES, _MOST_ASKED = 6, 200
+_STATES = 'link:linked', 'link:alone', 'link:untested'
 _FIELDS = 'a', 'b', 'score', 'null', 'q', 'within', 'within_p', 'token_only', 'mutual', 'meta'
 
 def _only(what, value, known):
@@ -172,8 +173,8 @@ class LinkedMap(Widget):
         "Entries of the legend that are switched off."
         for o in as_list('off', entries):
             known = isinstance(o, str) and len(o) <= 1000
-            if not known or not (o.startswith('cat:') or o in ('link:linked', 'link:alone')):
-                raise FeatgeomError(f'off with {o!r}', "'link:linked', 'link:alone', 'cat:NAME'", 'Use one of these')
+            if not known or not (o.startswith('cat:') or o in _STATES):
+                raise FeatgeomError(f'off with {o!r}', f"{', '.join(_STATES)}, cat:NAME", 'Use one of these')
         return list(dict.fromkeys(entries))
 
     @traitlets.validate('selected')
@@ -225,7 +226,7 @@ class LinkedMap(Widget):
         return f'LinkedMap({sizes} features; {links}' + (f'; selected {chosen}' if chosen else '') + ')'
 
     def poster(self) -> str:  # an SVG
-        "A still of all panels: hollow points have no partner beyond chance, the best pair is yellow."
+        "A still: hollow points have no partner beyond chance, small ones were not tested, the best pair is yellow."
         return _still(self.panels, self.pairs, self.view.get('colour', self._start['colour']))
 
 def _notes(panels, missing, sets):
@@ -249,12 +250,14 @@ def _dots(places, size, colour):
     path = ''.join(f'M{x:.1f} {y:.1f}h0' for x, y in places)
     return f'<path d="{path}" stroke="{colour}" stroke-width="{size}" stroke-linecap="round" fill="none"/>'
 
-def _linked(panels, pairs, i):
-    "Which points of panel `i` have a pair beyond chance; all, where there are no pairs."
-    out = np.full(len(panels[i].ids), not pairs)
+def _states(panels, pairs, i):
+    "Of the points of panel `i`: 2 with a pair beyond chance (all, where there are no pairs), 1 tested, 0 not tested."
+    out = np.full(len(panels[i].ids), 0 if pairs else 2)
     for (left, right), part in pairs.items():
         for side, feature in ((left, part.a), (right, part.b)):
-            if side == i: out |= np.isin(panels[i].ids, np.asarray(feature)[(pair_flags(part) & BEYOND) > 0])
+            if side != i: continue
+            for state, rows in ((1, np.isfinite(part.null)), (2, (pair_flags(part) & BEYOND) > 0)):
+                out = np.maximum(out, state*np.isin(panels[i].ids, np.asarray(feature)[rows]))
     return out
 
 def _strongest(panels, pairs):
@@ -299,14 +302,14 @@ def _groups(panels, key):
     return list(rank), [np.zeros(len(p.ids), int) if o is None else at[o.values]
                         for p, o, at in zip(panels, columns, codes)]
 
-def _points(places, linked, group, colours):
-    "All points of a panel: filled where linked, else hollow."
+def _points(places, states, group, colours):
+    "All points of a panel: filled where linked, hollow where tested, else small."
     for code in np.unique(group):
-        for full in (False, True):
-            some = places[(group == code) & (linked == full)]
+        for state, size in enumerate((1.5, 3, 3)):
+            some = places[(group == code) & (states == state)]
             if not len(some): continue
-            yield _dots(some, 3, colours[code])
-            if not full: yield _dots(some, 1.4, '#ffffff')
+            yield _dots(some, size, colours[code])
+            if state == 1: yield _dots(some, 1.4, '#ffffff')
 
 def _legend(names, y, room):
     "Dots and names of categories in a row, as many as there is room for."
@@ -317,7 +320,7 @@ def _legend(names, y, room):
         yield _text(x + 10, y, 9, '#1c1f24', name, 24)
         x += 20 + 6*min(len(name), 24)
 
-def _one_still(panel, linked, marked, left, group, colours):
+def _one_still(panel, states, marked, left, group, colours):
     "One panel of a still, its frame beginning at `left`."
     room = _SIDE - 76
     places = quantise(panel.xy)*(room/65535)
@@ -328,7 +331,7 @@ def _one_still(panel, linked, marked, left, group, colours):
     parts = [f'<rect x="{left}" y="36" width="{_SIDE-24}" height="{_SIDE-46}" rx="4" fill="none" stroke="#c9ced6"/>',
              _text(left, 17, 13, '#1c1f24', panel.name + said, 60, 'font-weight="600"'),
              _text(left, 30, 8.5, '#5b6370', panel.note, 90),
-             *_points(places[some], linked[some], group[some], colours), *_names(panel, places)]
+             *_points(places[some], states[some], group[some], colours), *_names(panel, places)]
     for x, y in places[panel.ids == marked]:
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#ffd400" stroke="#1c1f24" stroke-width="1.5"/>')
     return parts
@@ -338,11 +341,19 @@ def _still(panels, pairs, colour=''):
     marks, caption = _strongest(panels, pairs)
     names, groups = _groups(panels, colour)
     colours = _PALETTE if names else ['#2f6fb5']
+    states = [_states(panels, pairs, i) for i in range(len(panels))]
     width, height = _SIDE*len(panels) + 24, _SIDE + 40
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
              f'viewBox="0 0 {width} {height}" font-family="sans-serif">',
              f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
     for i, panel in enumerate(panels):
-        parts += _one_still(panel, _linked(panels, pairs, i), marks.get(i, -1), 12 + i*_SIDE, groups[i], colours)
-    parts += _legend(names, height - 32, width)
-    return ''.join([*parts, _text(12, height - 12, 10, '#1c1f24', caption, 100), '</svg>'])
+        parts += _one_still(panel, states[i], marks.get(i, -1), 12 + i*_SIDE, groups[i], colours)
+    parts += _legend(names, height - 34, width)
+    return ''.join([*parts, _text(12, height - 18, 10, '#1c1f24', caption, 100),
+                    _text(12, height - 5, 8.5, '#5b6370', _counted(states) if pairs else '', 120), '</svg>'])
+
+def _counted(states):
+    "What filled, hollow and small points are, and how many."
+    small, hollow, full = np.bincount(np.concatenate(states), minlength=3)
+    said = f'filled: a partner beyond chance ({full:,}); hollow: tested, none beyond chance ({hollow:,})'
+    return said + (f'; small: not tested ({small:,})' if small else '')

@@ -324,7 +324,8 @@ def pair_flags(
     pairs,         # `Pairs`, m of them
 ) -> np.ndarray:   # (m,) uint8
     "What is known of each pair, as bits: same token only, mutual, beyond chance, within-token score beyond chance."
-    beyond = np.where(np.isnan(pairs.q), pairs.score > pairs.null, pairs.q <= _ALPHA)
+    q = np.asarray(pairs.q, np.float64)
+    beyond = q <= _ALPHA if np.isfinite(q).any() else np.asarray(pairs.score) > np.asarray(pairs.null)
     only, mutual = np.asarray(pairs.token_only), np.asarray(pairs.mutual)
     inside = ~(np.asarray(pairs.within_p) > _ALPHA)
     return (only*TOKEN_ONLY + mutual*2 + beyond*BEYOND + inside*INSIDE).astype(np.uint8)

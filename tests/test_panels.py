@@ -5,7 +5,7 @@ import json, xml.etree.ElementTree as ET
 import numpy as np, pandas as pd, pytest
 
 from featgeom.core import FeatgeomError
-from featgeom.linkedmap import LinkedMap, _linked
+from featgeom.linkedmap import LinkedMap, _states
 from featgeom.matching import Pairs
 from featgeom.panels import Panel, column_arrays, keep_pairs, pair_flags, planes, points_of, quantise
 from featgeom.widget import built, unpack
@@ -34,7 +34,7 @@ def test_the_payload_holds_what_was_given():
     assert arrays['degree0'][[0, 1, 29]].tolist() == [2, 1, 1] and from_planes(arrays['b0']).tolist() == [1, 2, 19, 0]
     assert arrays['score0'].tolist() == [191, 151, 76, 134] and arrays['within0'].tolist() == [181, 0, 1, 101]
     assert from_planes(arrays['q0']).tolist() == [2, 0, 901, 14]            # .0005 is shown as .001 at most, never less; NaN; .0121 as .013
-    assert arrays['flags0'].tolist() == [2+4+8, 1+4+8, 8, 2+4+8]
+    assert arrays['flags0'].tolist() == [2+4+8, 1+8, 8, 2+4+8]
     assert meta['pairs'] == [dict(left=0, right=1, limit=3, total=4, kept=4, off_map=0, metric='correlation', tested=True, given='token')] and meta['notes'] == []
 
 def test_places_keep_their_shape_and_point_up():
@@ -62,11 +62,14 @@ def test_pairs_that_are_not_drawn_or_not_tested_are_said():
     assert meta['pairs'][0]['off_map'] == 1 and '1 pairs' in meta['notes'][0] and 'without a null' in meta['notes'][1]
     assert (pair_flags(part) & 4 == 0).all()
 
-def test_beyond_chance_is_q_where_tested_and_the_null_elsewhere():
-    part = make_pairs([0, 1, 2, 3], [0, 1, 2, 3], [.5, .5, .5, .5], q=[.05, .051, np.nan, np.nan], null=[.9, .1, .4, .6], within_p=[.05, .06, np.nan, .01])
-    assert (pair_flags(part) & 4 > 0).tolist() == [True, False, True, False]
+def test_beyond_chance_is_q_where_anything_was_tested():
+    part = make_pairs([0, 1, 2, 3], [0, 1, 2, 3], [.5, .5, .5, .5], q=[.05, .051, np.nan, np.nan], null=[.9, .1, .4, np.nan], within_p=[.05, .06, np.nan, .01])
+    assert (pair_flags(part) & 4 > 0).tolist() == [True, False, False, False]           # the third beats its null, and was not tested
     assert (pair_flags(part) & 8 > 0).tolist() == [True, False, True, True]
-    assert _linked([panel('A', 5), panel('B', 4)], {(0, 1): part}, 0).tolist() == [True, False, True, False, False]
+    assert _states([panel('A', 5), panel('B', 4)], {(0, 1): part}, 0).tolist() == [2, 1, 1, 0, 0]
+    untested = make_pairs([0, 1, 2], [0, 1, 2], [.5, .5, .5], q=[np.nan]*3, null=[.9, .4, np.nan])
+    assert (pair_flags(untested) & 4 > 0).tolist() == [False, True, False]
+    assert _states([panel('A', 5), panel('B', 4)], {(0, 1): untested}, 1).tolist() == [1, 2, 0, 0] and _states([panel('A', 2)], {}, 0).tolist() == [2, 2]
 
 def test_decoder_pairs_and_three_panels():
     part = make_pairs([0, 1], [1, 0], [.9, .8], support=[np.nan]*2, within=[np.nan]*2, within_p=[np.nan]*2)
@@ -103,7 +106,7 @@ def test_hostile_text_packs_and_the_still_is_xml():
     page = w.page()
     assert page.count('</script') == 3 and HOSTILE[0] not in page and '<!--' not in page
     still = ET.fromstring(w.poster())
-    assert len(still.findall('.//{*}circle')) == 2 and sum(o.get('d').count('M') for o in still.findall('.//{*}path')) == 2 + 2*8   # hollow ones have a white middle
+    assert len(still.findall('.//{*}circle')) == 2 and sum(o.get('d').count('M') for o in still.findall('.//{*}path')) == 10
 
 def test_a_still_has_the_colours_and_names_of_a_column():
     left = panel('A', 5, columns=dict(c=['x<y', 'x<y', 'z', None, 'z'], v=np.arange(5)))
@@ -111,8 +114,9 @@ def test_a_still_has_the_colours_and_names_of_a_column():
     still = ET.fromstring(w.poster())
     strokes = Counter()
     for o in still.findall('.//{*}path'): strokes[o.get('stroke'), o.get('stroke-width')] += o.get('d').count('M')
-    assert strokes == {('#9aa0a9', '3'): 4, ('#2b6089', '3'): 2, ('#169b7e', '3'): 2, ('#ffffff', '1.4'): 6, ('#2b6089', '7'): 1, ('#169b7e', '7'): 1}
-    assert {'x<y', 'z'} <= {o.text for o in still.findall('.//{*}text')}
+    assert strokes == {('#9aa0a9', '3'): 2, ('#9aa0a9', '1.5'): 2, ('#2b6089', '3'): 1, ('#2b6089', '1.5'): 1, ('#169b7e', '3'): 1, ('#169b7e', '1.5'): 1, ('#ffffff', '1.4'): 2, ('#2b6089', '7'): 1, ('#169b7e', '7'): 1}
+    texts = {o.text for o in still.findall('.//{*}text')}
+    assert {'x<y', 'z', 'filled: a partner beyond chance (2); hollow: tested, none beyond chance (2); small: not tested (4)'} <= texts
     w.view = dict(colour='v')                                              # numbers have no colours in a still
     assert 'x&lt;y' not in w.poster() and '#2f6fb5' in w.poster()
 
@@ -286,14 +290,14 @@ def talking(several=False):
     w.send = lambda content, buffers=None: w.sent.append(json.loads(json.dumps(content, allow_nan=False)))
     return w
 
-GOOD_VIEW = dict(places={'A': [.5, .25, 2], 'B': (0, 1, 1)}, min=.25, hide_same=True, colour='concept', size='cluster of A', outline='', off=['link:alone', 'cat:a', 'cat:a'], boxes=False)
+GOOD_VIEW = dict(places={'A': [.5, .25, 2], 'B': (0, 1, 1)}, min=.25, hide_same=True, colour='concept', size='cluster of A', outline='', off=['link:alone', 'link:untested', 'cat:a', 'cat:a'], boxes=False)
 
 def test_searches_and_view_are_taken_as_they_are_meant():
     w = talking()
     w.searches = [dict(text='king'), dict(text='^a', mode='regex', most=True)]
     assert w.searches == [dict(text='king', mode='token', most=False), dict(text='^a', mode='regex', most=True)]
     w.view = GOOD_VIEW
-    assert w.view == {**GOOD_VIEW, 'places': {'A': [.5, .25, 2.], 'B': [0., 1., 1.]}, 'off': ['link:alone', 'cat:a']}
+    assert w.view == {**GOOD_VIEW, 'places': {'A': [.5, .25, 2.], 'B': [0., 1., 1.]}, 'off': ['link:alone', 'link:untested', 'cat:a']}
     w.view = dict(min=np.float32(.5))
     assert json.dumps(w.view) == '{"min": 0.5}'
     w.view, w.searches = {}, []
