@@ -3,7 +3,7 @@
  */
 
 import { el, needsKernel, shown } from "./kit.js";
-import { amount, evidence, grouped, nameOf, none, title } from "./maplabels.js";
+import { alone, amount, evidence, grouped, nameOf, none, title } from "./maplabels.js";
 import { tokensOf } from "./mapdata.js";
 
 const PAGE = 12;  // partners shown until one beyond them is walked to, or more are asked for
@@ -65,7 +65,7 @@ export function createCard(data, act, host) {
     more.hidden = !rest;
     more.textContent = `${grouped(rest)} more`;
     const kinds = `${o.all ? "all " : ""}${grouped(partners.length)} partner${partners.length === 1 ? "" : "s"}`;
-    heading.textContent = partners.length ? kinds : "no partner at this score";
+    heading.textContent = partners.length ? kinds : alone(data, o.panel, o.point);
     about.replaceChildren(...facts(data, o));
     list.hidden = !partners.length;
     heading.hidden = !data.sets.length;

@@ -5,7 +5,7 @@
 
 import { cssVar, download, el, shown, svg } from "./kit.js";
 import { tokensOf } from "./mapdata.js";
-import { amount, beyond, doubt, grouped, nameOf, placeLabels, short, shortQ } from "./maplabels.js";
+import { amount, doubt, grouped, nameOf, placeLabels, short, shortQ, weak } from "./maplabels.js";
 
 /**
  * @typedef {Object} Shape
@@ -224,8 +224,7 @@ export function labelLines(data, index, { focus, partner, pinned }) {
     if (!best) continue;
     const set = data.sets[best.set], e = best.edge, q = set.q[e];
     const words = [`score ${short(set.score[e])}`, `null ${short(set.chance[e])}`,
-      Number.isFinite(q) && `q ${shortQ(q)}`, doubt(set, e),
-      !beyond(set, e) && "no better than chance"];
+      Number.isFinite(q) && `q ${shortQ(q)}`, doubt(set, e), weak(set, e)];
     add(best.point, [words.filter(Boolean).join(" · ")]);
   }
   return out;
@@ -268,8 +267,10 @@ function legendShapes(doc, derived, { colour, wide }, width) {
   /** @param {string} text @returns {[Shape[], number]} */
   const heading = (text) => [[{ kind: "text", x: 0, y: 12, text, bold: true, fill: muted, size: 10.5 }], wide(text)];
   /** @type {[Shape[], number][][]} */
-  const groups = [[entry({ fill: plainColour }, "has a partner beyond chance"),
-    entry({ r: 3.75, stroke: plainColour, line: 1.5 }, "has none")]];
+  const groups = [derived.shown.length ? [entry({ fill: plainColour }, `has a partner ${derived.beyond}`),
+    entry({ r: 3.75, stroke: plainColour, line: 1.5 }, `tested, none ${derived.beyond}`)] : []];
+  if (derived.shown.length && derived.looks.some((o) => o.tested.includes(0)))
+    groups[0].push(entry({ r: 2.75, stroke: plainColour, line: 1 }, "not tested"));
   if (derived.focus || derived.pinned.length) {
     const mark = { fill: colour("--lm-mark"), stroke: colour("--lm-mark-edge"), line: 1.5 };
     groups[0].push(entry(mark, "a chosen feature or its partner"));

@@ -139,6 +139,10 @@ export function gestures(plot, panel, act) {
         return panel.move(pinched(pinch.view, pinch.from, now, ...limits()));
       }
     }
+    if (drag && !touch && !(e.buttons & 1)) {   // let go elsewhere unseen, or here with another button still down
+      if (e.button === 0) return release(e);
+      forget();
+    }
     if (!drag) {
       touched = touch;
       if (panel.tool().tool === "brush") brush(spot.x, spot.y);
@@ -155,25 +159,27 @@ export function gestures(plot, panel, act) {
     follow(drag, spot);
   });
 
-  plot.addEventListener("pointerup", (e) => {
+  /** @param {PointerEvent} e */
+  function release(e) {
     const done = drag;
     drag = null;
     clearTimeout(timer);
     fingers.delete(e.pointerId);
-    dragged = Boolean(done?.moved) || Boolean(pinch) || held;
+    dragged = !done || done.moved || Boolean(pinch) || held;   // then what follows is no click
     if (pinch) {
       pinch = null;
       for (const left of fingers.values()) begin(left, { moved: true });
       return;
     }
-    if (!done || e.button !== 0) return;
+    if (!done) return;
     if (!done.moved) {
       if (touched && !held) act.hover(index, pick(done));
     } else if (done.tool !== "move") {
       panel.outline(null);
       act.select(index, panel.within(done), done.combine);
     }
-  });
+  }
+  plot.addEventListener("pointerup", release);
 
   plot.addEventListener("click", (e) => {
     if (dragged || touched || e.detail > 1) return;
@@ -225,8 +231,8 @@ export function gestures(plot, panel, act) {
     else if (e.key === "0") act.zoomToPair(index, -1);
     else if (e.key === "z") act.zoomToPair(focus?.panel ?? index, focus?.point ?? -1);
     else if (e.key === "Escape") {
-      forget();
-      act.clear();
+      if (drag || pinch) forget();
+      else act.clear();
     } else if (e.key === "Enter" || e.key === " ") {
       if (focus && !e.repeat) act.pin(focus.panel, focus.point);
     } else if (e.key === "g") {

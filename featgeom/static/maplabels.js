@@ -3,7 +3,7 @@
  */
 
 import { el, shown } from "./kit.js";
-import { BEYOND, MUTUAL, TOKEN_ONLY, sameToken, tokensOf } from "./mapdata.js";
+import { BEYOND, MUTUAL, TOKEN_ONLY, partnersOf, sameToken, tokensOf } from "./mapdata.js";
 
 /**
  * A number as it is written in a table: ".87", "−.12", "1.00", a dash where there is none.
@@ -90,7 +90,7 @@ export function evidence(set, e) {
     only ? null : part(`within ${set.given}`, short(set.within[e])),
     doubt(set, e) && el("span", { class: "lm-only" }, doubt(set, e)),
     set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual" }, "mutual") : null,
-    !beyond(set, e) && el("span", { class: "lm-weak" }, "no better than chance"));
+    weak(set, e) && el("span", { class: "lm-weak" }, weak(set, e)));
 }
 
 /**
@@ -103,14 +103,33 @@ export function spoken(data, { panel, point, partners }, partner) {
   /** @param {number} p @param {number} i */
   const said = (p, i) => [nameOf(data, p, i), ...tokensOf(data, p, i).slice(0, 3).map((t) => shown(t, 24))].join(", ");
   const own = said(panel, point), to = partners[partner], count = partners.length;
-  if (!to) return `${own}; no partner shown.`;
+  if (!to) return data.sets.length ? `${own}; ${alone(data, panel, point)}.` : `${own}.`;
   const { panel: p, point: i, set: s, edge: e } = to, set = data.sets[s];
   const within = set.flags[e] & TOKEN_ONLY ? "" : `within ${set.given} ${short(set.within[e])}`;
-  const more = [within, doubt(set, e)].filter(Boolean).join(", ");
+  const more = [within, doubt(set, e), weak(set, e)].filter(Boolean).join(", ");
   const which = partner ? `partner ${partner + 1} of ${count}:` : `${count} partner${count > 1 ? "s" : ""}, first`;
-  const weak = beyond(set, e) ? "" : ", no better than chance";
-  return `${own}; ${which} ${said(p, i)}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}${weak}.`;
+  return `${own}; ${which} ${said(p, i)}, score ${short(set.score[e])}, null ${short(set.chance[e])}, ${more}.`;
 }
+
+/**
+ * What a test says against a pair: "" where it is beyond chance, or was not the pair that its feature was tested on.
+ * @param {import("./mapdata.js").PairSet} set
+ * @param {number} e
+ */
+export function weak(set, e) {
+  if (!Number.isFinite(set.chance[e])) return "not tested";
+  return Number.isFinite(set.q[e]) && !beyond(set, e) ? "not beyond chance" : "";
+}
+
+/**
+ * Why a feature has no partner here.
+ * @param {import("./mapdata.js").MapData} data
+ * @param {number} panel
+ * @param {number} point
+ */
+export const alone = (data, panel, point) =>
+  (partnersOf(data, panel, point).some((o) => Number.isFinite(data.sets[o.set].chance[o.edge]))
+    ? "no partner at this score" : "not tested: fires too rarely");
 
 /**
  * Whether a pair is better than chance.

@@ -61,11 +61,13 @@ export function createPanel(data, index, act, hint) {
   /** @type {import("./view.js").Place} */
   let place = home();
   /** @type {Derived} */
-  let derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], allowed: [] };
+  let derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], allowed: [], beyond: "" };
   /** @type {import("./mapgestures.js").Outline | null} */
   let outline = null;
   /** @type {ReturnType<typeof readStyles>} */
   let styles;
+  /** @type {Uint16Array} */
+  let of = new Uint16Array(p.n);
   let mark = "", markEdge = "", ink = "", paper = "", shade = "", scroll = "", boxes = false;
   /** @type {import("./mapgestures.js").Tool} */
   let tool = { tool: "move", combine: "new" };
@@ -125,13 +127,15 @@ export function createPanel(data, index, act, hint) {
 
   /** Give every point its look. */
   function restyle() {
-    const looks = derived.looks[index];
-    backend.setStyle(styleOf(looks), styles.style, styles.paper);
-    const alone = looks.linked.reduce((sum, v) => sum - v, p.n);
-    const chosen = looks.selected.reduce((sum, v) => sum + v, 0);
-    count.replaceChildren(chosen ? el("b", {}, `${grouped(chosen)} selected · `) : "",
-      el("span", { class: "lm-hollow" }), `${grouped(alone)} of ${grouped(p.n)} have no partner beyond chance`,
-      p.missing ? ` · ${grouped(p.missing)} not on the map` : "");
+    const { linked, tested, selected } = derived.looks[index], chosen = ones(selected);
+    of = styleOf(derived.looks[index]);
+    backend.setStyle(of, styles.style, styles.paper);
+    const able = ones(tested), alone = able - linked.reduce((sum, v, i) => sum + (v & tested[i]), 0), rest = p.n - able;
+    const compared = !data.sets.length ? [] : [el("span", { class: "lm-hollow" }),
+      `${grouped(alone)} of ${grouped(able)} tested have no partner ${derived.beyond}`,
+      rest ? ` · ${grouped(rest)} not tested` : ""];
+    count.replaceChildren(chosen ? el("b", {}, `${grouped(chosen)} selected${compared.length ? " · " : ""}`) : "",
+      ...compared, p.missing ? ` · ${grouped(p.missing)} not on the map` : "");
   }
 
   /** @param {boolean} [moving] whether a fair sample of very many points will do */
@@ -184,7 +188,9 @@ export function createPanel(data, index, act, hint) {
     /** @param {number} panel @param {number} point @param {number} r @param {Partial<Mark>} [how] */
     const add = (panel, point, r, how) => {
       if (panel !== index) return;
-      out.push({ point, x: sx(point), y: sy(point), r, dashed: false, filled: true, walked: false, ...how });
+      const under = radiusFor(p.n, place.zoom) * styles.style(of[point]).scale;   // a mark is never less than its point
+      const at = { point, x: sx(point), y: sy(point), r: Math.max(r, under + 1) };
+      out.push({ ...at, dashed: false, filled: true, walked: false, ...how });
     };
     for (const pin of derived.pinned) {
       for (const o of pin.partners) add(o.panel, o.point, 5, { dashed: onlyToken(o), filled: false });
@@ -271,15 +277,11 @@ export function createPanel(data, index, act, hint) {
    */
   function within({ tool: kind, path }) {
     const corners = path.map(([x, y]) => worldAt(x, y));
-    /** @type {Iterable<number>} */
-    let found;
-    if (kind === "box") found = gridInBox(p.grid, ...corners[0], ...corners[corners.length - 1]);
-    else if (kind === "lasso") found = gridInPolygon(p.grid, corners.map((o) => o[0]), corners.map((o) => o[1]));
-    else {
-      const dabs = between(path, BRUSH / 3).map(([x, y]) => gridInCircle(p.grid, ...worldAt(x, y), BRUSH / view.k));
-      found = new Set(dabs.flatMap((o) => [...o]));
-    }
-    return Array.from(found).filter(allowed);
+    if (kind === "box") return [...gridInBox(p.grid, ...corners[0], ...corners[corners.length - 1])].filter(allowed);
+    const found = kind === "lasso" ? [gridInPolygon(p.grid, corners.map((o) => o[0]), corners.map((o) => o[1]))]
+      : between(path, BRUSH / 3).map(([x, y]) => gridInCircle(p.grid, ...worldAt(x, y), BRUSH / view.k));
+    const mask = new Uint8Array(p.n);   // a brush meets the same point many times
+    return found.flatMap((points) => [...points].filter((i) => allowed(i) && !mask[i] && (mask[i] = 1)));
   }
 
   /** Labels are measured to be placed, which makes the browser lay out the page: once a frame is enough. */
@@ -387,6 +389,13 @@ function top(x) {
   let most = 1;
   for (let i = 0; i < x.length; i++) if (x[i] > most) most = x[i];
   return most;
+}
+
+/** @param {Uint8Array} mask */
+function ones(mask) {
+  let sum = 0;
+  for (let i = 0; i < mask.length; i++) sum += mask[i];
+  return sum;
 }
 
 /** @param {number[][]} path @returns {[number, number]} */

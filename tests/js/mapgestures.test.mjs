@@ -15,7 +15,7 @@ function stage({ tool = "move", combine = "new", zoom = 1, focus = null, selecte
     focus() { plot.focused++; },
     setPointerCapture(id) { plot.captured.push(id); },
   });
-  let view = { k: 1, tx: 0, ty: 0 };
+  let view = { k: 1, tx: 0, ty: 0 }, buttons = 0;
   const panel = {
     index: 1, view: () => view, place: () => ({ x: 0, y: 0, zoom }), size: () => ({ width: 400, height: 400, k0: 1 }),
     tool: () => ({ tool, combine }),
@@ -30,11 +30,13 @@ function stage({ tool = "move", combine = "new", zoom = 1, focus = null, selecte
     [name, (...args) => log.push([name, ...args])]));
   const forget = gestures(plot, panel, act);
   const fire = (type, props = {}) => {
+    if (type === "pointerdown") buttons = 1;
+    else if (type === "pointerup") buttons = 0;
     const { x = 0, y = 0, ...rest } = props, e = new Event(type, { cancelable: true });
     let stopped = false;
     e.stopPropagation = () => { stopped = true; };
     Object.assign(e, {
-      clientX: x + 11, clientY: y + 21, button: 0, pointerId: 1, pointerType: "mouse", isPrimary: true, detail: 1,
+      clientX: x + 11, clientY: y + 21, button: 0, buttons, pointerId: 1, pointerType: "mouse", isPrimary: true, detail: 1,
       ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, ...rest,
     });
     plot.dispatchEvent(e);
@@ -132,6 +134,46 @@ test("a cancelled drag selects nothing and leaves nothing drawn", () => {
   o.fire("pointercancel");
   o.fire("pointerup", { x: 60, y: 60 });
   assert.ok(o.outlines.at(-1) === null && !o.take().some(([name]) => name === "select"));
+});
+
+test("a button let go outside ends the drag: the bare mouse neither pans nor draws", () => {
+  for (const tool of ["move", "lasso"]) {
+    const o = stage({ tool });
+    o.fire("pointerdown", { x: 398, y: 100 });
+    o.fire("pointermove", { x: 201, y: 100, buttons: 0, button: -1 });
+    assert.deepEqual(o.take(), [["hover", 1, 1]]);
+    o.fire("pointermove", { x: 250, y: 300, buttons: 0, button: -1 });
+    assert.ok(o.take().every(([name]) => name === "hover") && !o.outlines.some(Boolean));
+  }
+});
+
+test("Escape ends a drag and no more: nothing is cleared, selected or pinned", () => {
+  for (const tool of ["move", "box"]) {
+    const o = stage({ tool, focus: { panel: 1, point: 0 } });
+    o.fire("pointerdown", { x: 100, y: 100 });
+    o.fire("pointermove", { x: 150, y: 160 });
+    o.take();
+    key(o, "Escape");
+    o.fire("pointermove", { x: 180, y: 180 });
+    o.fire("pointerup", { x: 180, y: 180 });
+    o.fire("click", { x: 180, y: 180 });
+    assert.ok(o.take().every(([name]) => name === "hover"), tool);
+    assert.ok(!o.outlines.at(-1));
+    key(o, "Escape");
+    assert.deepEqual(o.take(), [["clear"]]);
+  }
+});
+
+test("another button pressed while a box is drawn: letting go of the first one selects, the outline goes", () => {
+  const o = stage({ tool: "box" });
+  o.fire("pointerdown", { x: 10, y: 10 });
+  o.fire("pointermove", { x: 150, y: 150 });
+  o.fire("pointermove", { x: 150, y: 150, button: 2, buttons: 3 });
+  o.fire("pointermove", { x: 150, y: 150, button: 0, buttons: 2 });
+  o.fire("pointerup", { x: 150, y: 150, button: 2 });
+  o.fire("click", { x: 150, y: 150 });
+  assert.deepEqual(o.take().filter(([name]) => name !== "hover"), [["within", "box", [[10, 10], [150, 150]]], ["select", 1, [0], "new"]]);
+  assert.equal(o.outlines.at(-1), null);
 });
 
 test("touch: a tap is hover and stays, a tap beside all points clears; it never pins", () => {

@@ -1,17 +1,17 @@
 // What labels say and where they stand; the words of a printed map.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { amount, beyond, grouped, overlap, placeLabels, short, shortQ, spoken } from "../../featgeom/static/maplabels.js";
+import { amount, beyond, grouped, overlap, placeLabels, short, shortQ, spoken, weak } from "../../featgeom/static/maplabels.js";
 import { labelLines, plain, wrapped } from "../../featgeom/static/mapexport.js";
 import { BEYOND } from "../../featgeom/static/mapdata.js";
 
 /** Panels A (ids 3, 7) and B (ids 0, 5); A 3 goes with B 0 (.90, beyond chance) and B 5 (.50, not). */
 function tiny() {
   const panel = (name, ids, tokens) => ({
-    name, ids, tokens: Uint16Array.from(tokens.flat()), tokenStart: Uint32Array.of(0, tokens[0].length, tokens.flat().length),
+    name, ids, links: [], tokens: Uint16Array.from(tokens.flat()), tokenStart: Uint32Array.of(0, tokens[0].length, tokens.flat().length),
   });
   const set = {
-    left: 0, right: 1, given: "token", score: Float32Array.of(0.9, 0.5), chance: Float32Array.of(0.2, 0.3), q: Float32Array.of(0.001, NaN),
+    left: 0, right: 1, given: "token", score: Float32Array.of(0.9, 0.5), chance: Float32Array.of(0.2, 0.3), q: Float32Array.of(0.001, 0.4),
     within: Float32Array.of(0.8, NaN), flags: Uint8Array.of(BEYOND | 8, 1),
   };
   return { panels: [panel("A", [3, 7], [[0, 1], []]), panel("B", [0, 5], [[1], [2]])], sets: [set], vocabulary: ["␣king", "Queen", "\ufffe\u0000"] };
@@ -41,9 +41,16 @@ test("labels stay inside, off each other and off the points while there is room"
 test("what is said names the feature and the partner that is walked to, with its evidence", () => {
   const data = tiny(), focus = { panel: 0, point: 0, partners: PARTNERS, all: false };
   assert.equal(spoken(data, focus, 0), "A 3, ␣king, Queen; 2 partners, first B 0, Queen, score .90, null .20, within token .80.");
-  assert.match(spoken(data, focus, 1), /; partner 2 of 2: B 5, .*, score \.50, null \.30, same token only, no better than chance\.$/);
-  assert.equal(spoken(data, { ...focus, point: 1, partners: [] }, 0), "A 7; no partner shown.");
+  assert.match(spoken(data, focus, 1), /; partner 2 of 2: B 5, .*, score \.50, null \.30, same token only, not beyond chance\.$/);
+  assert.equal(spoken(data, { ...focus, point: 1, partners: [] }, 0), "A 7; not tested: fires too rarely.");
+  assert.equal(spoken({ ...data, sets: [] }, { ...focus, point: 1, partners: [] }, 0), "A 7.");
+  data.panels[0].links = [{ set: 0, other: 1, indptr: Uint32Array.of(0, 0, 1), points: Uint32Array.of(1), edges: Uint32Array.of(1) }];
+  assert.equal(spoken(data, { ...focus, point: 1, partners: [] }, 0), "A 7; no partner at this score.");   // it has one, below the slider
+  data.sets[0].chance[1] = NaN;
+  assert.equal(spoken(data, { ...focus, point: 1, partners: [] }, 0), "A 7; not tested: fires too rarely.");
   assert.deepEqual([0, 1].map((e) => beyond(data.sets[0], e)), [true, false]);
+  const q = Float32Array.of(0.01, 0.4, NaN, NaN), chance = Float32Array.of(0.1, 0.1, 0.1, NaN), flags = Uint8Array.of(BEYOND, 0, 0, 0);
+  assert.deepEqual([0, 1, 2, 3].map((e) => weak({ q, chance, flags }, e)), ["", "not beyond chance", "", "not tested"]);
 });
 
 test("a printed map labels the feature in focus, the pinned ones and the partner walked to, each with score and null", () => {
@@ -52,7 +59,7 @@ test("a printed map labels the feature in focus, the pinned ones and the partner
     .map(([point, lines]) => [point, ...lines.map((o) => o.replace(/[\u2068\u2069]/g, ""))]);
   assert.deepEqual(words(0, { focus }), [[0, "A 3", "␣king · Queen"]]);
   assert.deepEqual(words(1, { focus }), [[0, "B 0", "Queen", "score .90 · null .20 · q ≤ .001"]]);
-  assert.deepEqual(words(1, { focus, partner: 1 })[0].at(-1), "score .50 · null .30 · same token only · no better than chance");
+  assert.deepEqual(words(1, { focus, partner: 1 })[0].at(-1), "score .50 · null .30 · q .40 · same token only · not beyond chance");
   assert.equal(words(0, { focus, pinned: [focus, { ...focus, point: 1, partners: [] }] }).length, 2);   // nothing twice
   const other = { panel: 1, point: 0, partners: [], all: false };
   assert.equal(words(1, { focus, pinned: [other] })[0].length, 4);                                     // the score stays
