@@ -20,7 +20,7 @@ from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_array
 
 # %% ../nbs/10b_linkedmap.ipynb #711e1ed2
 MODES = 'token', 'part', 'regex', 'label', 'id'
-_MOST_SEARCHES, _MOST_ASKED = 6, 200
+_MOST_SEARCHES, _MOST_ASKED, _MOST_PINNED = 6, 200, 200
 _STATES = 'link:linked', 'link:alone', 'link:untested'
 _FIELDS = 'a', 'b', 'score', 'null', 'q', 'within', 'within_p', 'token_only', 'mutual', 'meta'
 
@@ -62,7 +62,8 @@ class LinkedMap(Widget):
     `selected_pairs` are the pairs of what is selected. `.save(path)` writes one file that needs no kernel and no
     network. Raises `FeatgeomError` for panels, pairs, ids and names that do not fit."""
     _module, _height = 'linkedmap.js', 760
-    selected, hovered, pinned, searches, view = (traitlets.Any().tag(sync=True) for _ in range(5))   # checked below
+    hovered = traitlets.Any().tag(sync=True)
+    selected, pinned, searches, view = (traitlets.TraitType().tag(sync=True) for _ in range(4))   # checked below
 
     def __init__(self,
         panels,             # one or more `Panel`, with different names
@@ -84,12 +85,13 @@ class LinkedMap(Widget):
                 raise FeatgeomError(f'One set of pairs for {len(names)} panels', 'A dict {(i, j): Pairs}',
                                     'Say which panels it links')
             pairs = {(0, 1): pairs}
-        self._check_pairs(pairs, len(names))
+        self.pairs = pairs = self._checked(pairs, len(names))
         partners = check_whole('partners', partners)
-        self.pairs, self._known = pairs, {p.name: np.sort(p.ids) for p in self.panels}
+        self._known = {p.name: np.sort(p.ids) for p in self.panels}
         clustered = [f'cluster of {p.name}' for p in self.panels if p.cluster is not None and len(p.cluster_labels)]
         columns = dict.fromkeys(name for p in self.panels for name in p.columns)
-        self._keys = ['', *clustered, 'density', 'score', 'rate', *columns]
+        there = dict(density=True, score=bool(pairs), rate=any(p.fires is not None for p in self.panels))
+        self._keys = ['', *clustered, *(key for key, is_there in there.items() if is_there), *columns]
         start = dict(colour=(colour, [*clustered, ''][0]), size=(size, ''), outline=(outline, ''))
         self._start = {what: self._key(what, usual if key is None else key) for what, (key, usual) in start.items()}
         payload, self._sets = self._pack(pairs, partners)
@@ -97,11 +99,14 @@ class LinkedMap(Widget):
         self.on_msg(self._hear)
 
     @staticmethod
-    def _check_pairs(pairs, count):
-        "Refuse links from a panel to itself, to a panel that is not there, or given twice."
+    def _checked(pairs, count):
+        "The sets of pairs; links from a panel to itself, to one that is not there, or given twice are refused."
+        out = {}
         for key, part in pairs.items():
-            known = isinstance(key, tuple) and len(key) == 2 and all(type(o) is int and 0 <= o < count for o in key)
-            if not known or len(set(key)) != 2 or key[::-1] in pairs:
+            numbers = key if isinstance(key, tuple) else ()
+            whole = all(isinstance(o, (int, np.integer)) and type(o) is not bool for o in numbers)
+            ends = tuple(map(int, numbers)) if whole else ()
+            if len(ends) != 2 or len(set(ends)) != 2 or not all(0 <= o < count for o in ends) or ends[::-1] in out:
                 raise FeatgeomError(f'Pairs under {key}', f'Two different panel numbers below {count}, one order',
                                     'Use {(0, 1): pairs}')
             if any(not hasattr(part, o) for o in _FIELDS):
@@ -109,6 +114,9 @@ class LinkedMap(Widget):
             if {np.shape(getattr(part, o)) for o in _FIELDS[:-1]} != {(len(part.a),)}:
                 raise FeatgeomError('Pairs whose fields differ in length', 'One value of each field for a pair',
                                     'Pass what match returned')
+            check_kind('meta of pairs', part.meta, dict)
+            out[ends] = part
+        return out
 
     def _pack(self, pairs, partners):
         "The payload, and the counts of every set of pairs."
@@ -171,7 +179,8 @@ class LinkedMap(Widget):
 
     def _off(self, entries):
         "Entries of the legend that are switched off."
-        for o in as_list('off', entries):
+        entries = as_list('off', entries)
+        for o in entries:
             known = isinstance(o, str) and len(o) <= 1000
             if not known or not (o.startswith('cat:') or o in _STATES):
                 raise FeatgeomError(f'off with {o!r}', f"{', '.join(_STATES)}, cat:NAME", 'Use one of these')
@@ -183,7 +192,10 @@ class LinkedMap(Widget):
     @traitlets.validate('hovered')
     def _hovered(self, change): return None if change['value'] is None else self._spot(change['value'])
     @traitlets.validate('pinned')
-    def _pinned(self, change): return [self._spot(o) for o in as_list('pinned', change['value'])]
+    def _pinned(self, change):
+        spots = list(dict.fromkeys(tuple(self._spot(o)) for o in as_list('pinned', change['value'])))
+        if len(spots) <= _MOST_PINNED: return [list(o) for o in spots]
+        raise FeatgeomError(f'{len(spots):,} pinned features', f'At most {_MOST_PINNED}', 'Select them instead')
     @traitlets.validate('searches')
     def _searches(self, change):
         searches = as_list('searches', change['value'])

@@ -56,7 +56,10 @@ class Column(Result):
         "Read a column. Raises `FeatgeomError` for Inf, for dates and objects, and for kinds that are mixed."
         if hasattr(values, 'iloc'): values = values.values                 # a pandas Series
         if hasattr(values, 'codes') and hasattr(values, 'categories'):     # a pandas Categorical
-            return cls(np.array(values.codes, np.int32), tuple(str(o) for o in values.categories))
+            names = [str(o) for o in values.categories]
+            rank = np.cumsum([o != '' for o in names]) - 1                     # an empty name is none
+            at = np.array([*np.where([o != '' for o in names], rank, -1), -1], np.int32)
+            return cls(at[np.asarray(values.codes)], tuple(o for o in names if o))
         if hasattr(values, 'detach'):
             with foreign(f'Column {name!r} of type {type(values).__name__}', 'Numbers, one a feature', 'Convert it'):
                 values = (values.float() if values.is_floating_point() else values).detach().cpu().numpy()
@@ -72,7 +75,7 @@ class Column(Result):
     @classmethod
     def _of_text(cls, array):
         "Strings, None where missing, as codes: the most common first."
-        there = np.array([o is not None for o in array], bool)
+        there = np.array([o is not None and o != '' for o in array], bool)
         found, codes, counts = np.unique(array[there].astype(str), return_inverse=True, return_counts=True)
         order = np.argsort(-counts, kind='stable')
         out = np.full(len(array), -1, np.int32)
@@ -83,7 +86,9 @@ def _plain(name, values):
     "A list as an array of numbers or of strings and None."
     missing = [o is None or isinstance(o, float) and o != o or type(o).__name__ == 'NAType' for o in values]   # pandas
     kinds = {_kind(o) for o, gone in zip(values, missing) if not gone}
-    if kinds <= {'number'}: return np.array([np.nan if gone else float(o) for o, gone in zip(values, missing)], float)
+    if kinds <= {'number'}:
+        with foreign(f'Column {name!r}', 'Numbers below 1e308', 'Take logarithms'):
+            return np.array([np.nan if gone else float(o) for o, gone in zip(values, missing)], float)
     if len(kinds) > 1 or None in kinds:
         raise FeatgeomError(f'Column {name!r} with {", ".join(sorted(str(o or "other things") for o in kinds))}',
                             'Numbers, or booleans, or strings; None where missing', 'Convert it to one kind')

@@ -83,7 +83,7 @@ def good(tmp_path_factory):
         'clusters': (fg.clusters, dict(xy=xy, labels=['a']*30, min_size=5, words=3)),
         'Panel': (fg.Panel, dict(name='A', xy=xy, labels=['a']*30, ids=np.arange(30), fires=np.arange(30), cluster=np.zeros(30, int), cluster_labels=('a',), note='n', columns=dict(c=np.arange(30)), shares=np.ones((30, 1)),
                                   explanations=['e']*30, rows='tokens', total=99)),
-        'LinkedMap': (fg.LinkedMap, dict(panels=[panel('A'), panel('B')], pairs=pairs, partners=2, colour='density', size='rate', outline='')),
+        'LinkedMap': (fg.LinkedMap, dict(panels=[panel('A'), panel('B')], pairs=pairs, partners=2, colour='density', size='score', outline='')),
         'a column of a panel': (lambda column: fg.LinkedMap([fg.Panel('A', xy, columns=dict(c=column))]), dict(column=np.arange(30))),
         'LinkedMap traits': (lambda **o: [setattr(talking, k, v) for k, v in o.items()], dict(selected={'A': [0]}, hovered=['A', 0], pinned=[['A', 0]], searches=[dict(text='a')], view=dict(min=0.))),
         'read_texts': (lambda **o: list(fg.read_texts(**o)), dict(source=root/'texts'/'a.json', column='text')),

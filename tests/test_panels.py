@@ -1,5 +1,6 @@
 "Panels and the linked map in Python: what is refused, what goes into a page and comes out again, what traits and messages take, how large a page is."
 from collections import Counter
+from types import SimpleNamespace
 import json, xml.etree.ElementTree as ET
 
 import numpy as np, pandas as pd, pytest
@@ -80,7 +81,7 @@ def test_decoder_pairs_and_three_panels():
 @pytest.mark.parametrize('make, says', [
     (lambda: LinkedMap([panel('A', 3), panel('A', 3)]), 'a name of its own'), (lambda: LinkedMap([]), 'One or more panels'),
     (lambda: LinkedMap([panel('A', 3)]*1, make_pairs([0], [0], [.5])), 'A dict'), (lambda: LinkedMap([panel('A', 3), panel('B', 3)], {(0, 2): None}), 'below 2'),
-    (lambda: LinkedMap([panel('A', 3), panel('B', 3)], {(0, 1): None, (1, 0): None}), 'one order'), (lambda: LinkedMap([panel('A', 3)], partners=0), 'partners=0'),
+    (lambda: LinkedMap([panel('A', 3), panel('B', 3)], dict.fromkeys([(0, 1), (1, 0)], make_pairs([0], [0], [.5]))), 'one order'), (lambda: LinkedMap([panel('A', 3)], partners=0), 'partners=0'),
     (lambda: LinkedMap([panel('A', 3), panel('B', 3)], make_pairs([0, 1], [0, 1], [.5, .5], q=[.1])), 'differ in length'),
     (lambda: LinkedMap([panel('A', 3), panel('B', 3)], make_pairs([0], [0], [7.])), 'from -1 to 1'), (lambda: panel('', 3), 'A name'),
     (lambda: panel('A', 3, ids=[1, 1, 2]), 'repeat'), (lambda: panel('A', 3, ids=[0, 1]), 'One each'), (lambda: panel('A', 3, ids=[.5, 1, 2]), 'no whole numbers'),
@@ -213,7 +214,7 @@ def test_many_categories_take_two_bytes_and_too_many_are_refused():
 @pytest.mark.parametrize('columns, says', [
     ({'score': [1, 2]}, "named 'score'"), ({'density': [1, 2]}, 'density'), ({'rate': [1, 2]}, 'rate'), ({'cluster of A': [1, 2]}, 'cluster of'), ({'': [1, 2]}, "named ''"),
     ({3: [1, 2]}, 'named 3'), ({'c': [1]}, '1 values of column'), ({'c': [1, 'a']}, 'number, string'), ({'c': [True, 1]}, 'boolean, number'), ({'c': [[], 1]}, 'other things'),
-    ({'c': [1, np.inf]}, 'Inf'), ({'c': 'ab'}, 'of type str'), ({'c': np.zeros((2, 2))}, 'shape (2, 2)'), ({'c': [1j, 2]}, 'other things'), ({'c': {1: 2}}, 'of type dict'),
+    ({'c': [1, np.inf]}, 'Inf'), ({'c': [1, 10**400]}, 'Take logarithms'), ({'c': 'ab'}, 'of type str'), ({'c': np.zeros((2, 2))}, 'shape (2, 2)'), ({'c': [1j, 2]}, 'other things'), ({'c': {1: 2}}, 'of type dict'),
     ({'c': np.array(['2020', '2021'], 'M8[Y]')}, 'other things'), ([1, 2], 'columns of type list'), ({'c': None}, 'NoneType')])
 def test_columns_refuse(columns, says):
     with pytest.raises(FeatgeomError) as e: panel('A', 2, columns=columns)
@@ -328,6 +329,29 @@ def test_view_refuses(value, says):
 def test_spots_refuse_in_our_words(key, value):
     w = talking()
     with pytest.raises(FeatgeomError): setattr(w, key, value)
+
+def test_pins_count_once_and_none_is_refused():
+    w = talking()
+    w.pinned = [['A', 2], ('A', 2), ['B', 1]]
+    assert w.pinned == [['A', 2], ['B', 1]]
+    for key in ('selected', 'pinned', 'searches', 'view'):
+        with pytest.raises(FeatgeomError): setattr(w, key, None)
+    w.view = dict(off=(o for o in ('link:alone', 'cat:')))
+    assert w.view == dict(off=['link:alone', 'cat:']) and repr(w)
+    many = LinkedMap([panel('A', 300)])
+    many.pinned = [['A', i] for i in range(200)]
+    with pytest.raises(FeatgeomError, match='At most 200'): many.pinned = [['A', i] for i in range(201)]
+
+def test_keys_that_have_nothing_to_show_are_refused():
+    for key in ('score', 'rate'):
+        with pytest.raises(FeatgeomError, match=key): LinkedMap([panel('A', 3)], colour=key)
+    assert LinkedMap([panel('A', 3, fires=[1, 2, 3]), panel('B', 3)], {(np.int64(0), np.int32(1)): make_pairs([0], [0], [.5])}, colour='rate', size='score').pairs.keys() == {(0, 1)}
+    for wrong in (dict(meta=3), dict(meta=None)):
+        with pytest.raises(FeatgeomError, match='meta'): LinkedMap([panel('A', 3), panel('B', 3)], SimpleNamespace(**vars(make_pairs([0], [0], [.5])) | wrong))
+
+def test_empty_text_is_missing():
+    got = panel('A', 4, columns=dict(c=['', 'a', '', None], d=pd.Categorical(['x', '', 'y', None], ['x', '', 'y']))).columns
+    assert got['c'].values.tolist() == [-1, 0, -1, -1] and got['c'].categories == ('a',) and got['d'].values.tolist() == [0, -1, 1, -1] and got['d'].categories == ('x', 'y')
 
 @pytest.mark.parametrize('key', ['colour', 'size', 'outline'])
 def test_what_a_map_starts_with(key):
