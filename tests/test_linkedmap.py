@@ -124,7 +124,7 @@ def test_points_are_where_they_belong_and_nothing_is_elsewhere(open_map, theme, 
     for name in 'AB':
         for id in IDS[name]:
             x, y = m.at(name, id)
-            filled = (name, id) not in [('A', 13), ('A', 14), ('A', 15), ('B', 3), ('B', 4)]     # a pair beyond chance
+            filled = (name, id) not in [('A', 13), ('A', 14), ('A', 15), ('B', 1), ('B', 3), ('B', 4)]     # a tested pair beyond chance
             middle = m.pixel(name, x, y, 'base')[:3]
             assert (middle != PAPER[theme]) == filled, (name, id)
             ring = [m.pixel(name, x + dx, y, 'base')[:3] for dx in (-4, -3.5, -3, 3, 3.5, 4)]
@@ -167,13 +167,15 @@ def test_a_pair_that_is_only_a_shared_token_is_marked_at_both_ends(open_map):
     around = [m.pixel('B', x + 11*np.cos(t), y + 11*np.sin(t))[3] > 100 for t in np.linspace(0, 2*np.pi, 60)]
     assert 10 < sum(around) < 50                                                                   # a dashed ring, not a full one
 
-def test_a_pair_no_better_than_chance_says_so(open_map):
+def test_what_chance_gives_too_and_what_was_not_tested_say_so(open_map):
     m = open_map()
     m.hover('A', 13)
-    assert 'no better than chance' in m.card() and 'no better than chance' in m.labels('B')[0] and m.lit() == {'A:13', 'B:3'}
+    assert 'not beyond chance' in m.card() and 'not beyond chance' in m.labels('B')[0] and m.lit() == {'A:13', 'B:3'}
     m.hover('A', 14)
-    assert 'no partner' in m.card().lower() and 'no tokens' in m.card() and m.lit() == {'A:14'}
-    assert '3 of 6 have no partner beyond chance' in m.frame.inner_text('.lm-count >> nth=0')
+    assert 'not tested' in m.card() and 'no tokens' in m.card() and m.lit() == {'A:14'}              # it has no pair at all: nothing is known
+    assert '1 of 4 tested have no partner beyond chance · 2 not tested' in ' '.join(m.frame.inner_text('.lm-count >> nth=0').split())
+    entries = {o.split(' · ')[0]: o.split(' · ')[1] for o in m.frame.locator('.lm-legend button').all_inner_texts()}
+    assert [entries[o] for o in ('has a partner beyond chance', 'tested, none beyond chance', 'not tested')] == ['5', '2', '4']
 
 def test_the_page_says_what_the_maps_rest_on(open_map):
     text = open_map().frame.inner_text('.lm')
@@ -247,12 +249,14 @@ def test_the_legend_isolates_and_toggles_and_what_is_off_cannot_be_pointed_at(op
     entry('royal').click()
     entry('royal').click()
     assert all(o == 'true' for o in m.frame.eval_on_selector_all('.lm-legend button', 'all => all.map(o => o.ariaPressed)'))
-    entry('has none').click()
+    entry('tested, none').click()
     m.still()
     m.hover('A', 10)
     assert m.data('hovered') == ''
     m.hover('A', 14)
-    assert m.data('hovered') == 'A:14'
+    assert m.data('hovered') == ''
+    m.hover('A', 13)
+    assert m.data('hovered') == 'A:13'
 
 # ---- search
 
@@ -321,7 +325,8 @@ def test_slider_hides_weak_pairs_and_counts_the_rest(open_map):
     slide(.85)
     m.still()
     assert m.pixel('A', *m.at('A', 11), 'base')[:3] == PAPER['light']                                # it turned hollow
-    assert '5 of 6 have no partner' in m.frame.inner_text('.lm-count >> nth=0')
+    assert '3 of 4 tested have no partner beyond chance at score ≥ .85' in ' '.join(m.frame.inner_text('.lm-count >> nth=0').split())
+    assert 'tested, none beyond chance at score ≥ .85' in m.frame.inner_text('.lm-legend')
     slide(0)
     m.frame.check('text=hide same-token pairs')
     assert '2 of 5 pairs' in m.frame.inner_text('.lm-score')                                         # 11-2, 10-1 and 13-3 are no more
@@ -336,7 +341,7 @@ def test_the_histograms_stand_one_over_the_other(open_map):
 
 # ---- pins and the table
 
-def test_click_pins_and_escape_clears(open_map):
+def test_click_pins_and_unpinning_takes_them_away(open_map):
     m = open_map()
     m.page.mouse.click(*m.on_screen('A', 10))
     m.away()
@@ -347,7 +352,9 @@ def test_click_pins_and_escape_clears(open_map):
     m.frame.locator('.lm-table tbody tr', has_text='A 10').first.locator('text=unpin').click()
     m.away()
     assert len(m.rows()) == 1 and m.data('hovered') == 'A:11'
-    m.press('Escape')
+    for _ in range(3): m.press('Escape')
+    assert len(m.rows()) == 1                                                                        # Escape lets go, it throws nothing away
+    m.frame.click('text=unpin all')
     assert m.rows() == [] and m.lit() == set()
 
 def test_the_table_sorts_filters_and_shows(open_map):
@@ -405,7 +412,7 @@ def test_box_selects_and_shows_partners_adds_and_removes(open_map):
     drag(m, 'A', (.02, .3), (.3, .98), 'Shift')
     assert m.data('selected') == '1,0' and '1 selected' in m.frame.inner_text('.lm-count >> nth=0')
     yellow = {id for id in IDS['B'] if m.pixel('B', *m.at('B', id), 'base')[:3] == MARK['light']}
-    assert yellow == {0, 1}                                                                          # partners of what is selected
+    assert yellow == {0}                                                                             # what is selected was tested with it
     tool(m, 'box')
     drag(m, 'A', (.02, .02), (.98, .98))
     assert m.data('selected') == '6,0' and len(m.rows()) == 6
@@ -416,6 +423,7 @@ def test_box_selects_and_shows_partners_adds_and_removes(open_map):
     m.frame.select_option('[aria-label="What a selection does"]', 'add')
     drag(m, 'B', (.02, .02), (.98, .98))
     assert m.data('selected') == '3,5'
+    m.away()
     m.press('Escape')
     assert m.data('selected') == '0,0'
 
@@ -528,6 +536,7 @@ def test_everything_by_keyboard(open_map):
     assert np.allclose(m.at('B', 0), before)
     key('+')
     assert m.at('A', 10) != before
+    key('Enter')                                                                                     # unpins
     key('Escape')
     assert m.data('hovered') == '' and m.rows() == []
 
@@ -706,6 +715,21 @@ def test_the_address_holds_the_state_and_brings_it_back(open_map):
     assert again.frame.locator('.lm-chip').count() == 1 and '3 of 5 pairs' in again.frame.inner_text('.lm-score')
     assert again.frame.locator('.lm-legend button', has_text='pet').get_attribute('aria-pressed') == 'false'
     assert len(again.rows()) >= 1 and again.data('hovered') == 'A:10'
+
+def test_what_is_taken_away_stays_away_in_the_link(open_map):
+    m = open_map(small(pinned=[['A', 10]], searches=[dict(text='king', mode='token', most=False)], selected={'A': [11]}, view=dict(min=.3, colour='age')))
+    assert '#' not in m.page.url
+    m.frame.click('[data-search="0"] [aria-label^="Remove"]')
+    m.tab('pinned')
+    m.frame.click('text=unpin all')
+    m.frame.locator('input[type=range]').fill('0')
+    m.page.wait_for_timeout(400)
+    url = m.page.url
+    m.page.goto('about:blank')
+    m.page.goto(url)
+    again = Map(m.page)
+    assert again.frame.locator('.lm-chip').count() == 0 and again.frame.input_value('input[type=range]') == '0' and again.data('selected') == '1,0'
+    assert again.data('hovered') == '' and again.frame.input_value('[aria-label="What gives points their colour"]') == 'age'
 
 @pytest.mark.parametrize('hash', ['%', 'nonsense', quote('{"view":{"places":{"A":[1e308,0,1]},"min":"x"},"pinned":[["A",1e9]],"searches":[{"text":"(a+)+$","mode":"regex"}]}'), 'x'*100_000])
 def test_hostile_addresses_draw_the_map(open_map, hash):

@@ -17,7 +17,8 @@ import { LINKS, allowedPoints, createLegend } from "./maplegend.js";
 import { MAX_PINS, translator } from "./maplink.js";
 import { createPanel } from "./mappanel.js";
 import { findPoints } from "./mapsearch.js";
-import { createState } from "./state.js";
+import { helpText, wordsOf } from "./mapwords.js";
+import { createState, sameValue } from "./state.js";
 import { createTable } from "./maptable.js";
 import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
 
@@ -85,7 +86,8 @@ export async function mount(stage, host) {
   const data = readMap(arrays, meta), packed = data.sets.length;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const hint = `lm-${Math.random().toString(36).slice(2)}`;
-  const keys = keysOf(data).filter((o) => o.key), firstClusters = keys.find((o) => o.key.startsWith("cluster of "))?.key ?? "";
+  const keys = keysOf(data).filter((o) => o.key);
+  const firstClusters = keys.find((o) => o.key.startsWith("cluster of "))?.key ?? "";
 
   // ---- every way to change the state
   /** @type {Act} */
@@ -136,7 +138,10 @@ export async function mount(stage, host) {
       act.hover(panel, point);
       fly(around(panel, point));
     },
-    more: (panel, point) => host.send?.({ ask: "partners", panel: data.panels[panel].name, id: data.panels[panel].ids[point] }),
+    more(panel, point) {
+      const [name, id] = link.spotOut([panel, point]);
+      host.send?.({ ask: "partners", panel: name, id });
+    },
     clear: () => state.set(state.get().hover ? { hover: null, partner: 0 }
       : { selection: data.panels.map(() => new Uint32Array(0)) }),
     say: (text) => announce(text),
@@ -149,7 +154,8 @@ export async function mount(stage, host) {
   const panels = data.panels.map((_, p) => createPanel(data, p, act, hint));
   const homes = panels.map((o) => o.home());
   const start = { places: homes, colour: firstClusters, size: "", outline: "" };
-  for (const name of /** @type {const} */ (["colour", "size", "outline"])) start[name] = meta.start?.[name] ?? start[name];
+  for (const name of /** @type {const} */ (["colour", "size", "outline"]))
+    start[name] = meta.start?.[name] ?? start[name];
   const link = translator(data, start, new Set(keys.map((o) => o.key)));
   const saved = /** @type {MapState} */ ({
     v: 2, partner: 0, tool: "move", combine: "new", table: "pinned", hover: link.spotIn(host.get("hovered")),
@@ -160,7 +166,9 @@ export async function mount(stage, host) {
   const state = createState({ ...saved, ...fromLink });
   const words = wordsOf(data);
   const exported = createExport(data, panels, () => ({ doc: state.get(), derived, words }));
-  const address = el("input", { type: "text", readonly: true, hidden: true, class: "lm-address", "aria-label": "Link to this view" });
+  const address = el("input", {
+    type: "text", readonly: true, hidden: true, class: "lm-address", "aria-label": "Link to this view",
+  });
   const linkButton = el("button", { type: "button", title: "a link that opens the page as it is now", onclick: () => {
     address.hidden = !address.hidden;
     address.value = `${location.href.split("#")[0]}#${encodeURIComponent(toHash())}`;
@@ -168,8 +176,8 @@ export async function mount(stage, host) {
   } }, "Link");
   const bar = createBar(data, act, keys, { find: find.element, given, take: [
     ...(host.hash ? [linkButton, address] : []),
-    el("button", { type: "button", title: "a picture for print, 300 dots an inch", onclick: exported.png }, "PNG"),
-    el("button", { type: "button", title: "a picture for print with text as text", onclick: exported.svg }, "SVG"),
+    el("button", { type: "button", title: "for print, 300 dots an inch; Shift: on white", onclick: exported.png }, "PNG"),
+    el("button", { type: "button", title: "for print, text as text; Shift: on white", onclick: exported.svg }, "SVG"),
   ] });
 
   // ---- what follows from the state
@@ -194,7 +202,7 @@ export async function mount(stage, host) {
   /** @param {Spot} spot @returns {Focus} */
   const focusOn = ([panel, point]) => {
     const all = asked.get(`${panel}:${point}`);
-    const partners = all ? all.filter((o) => derived.shown[o.set][o.edge]) : partnersOf(data, panel, point, derived.shown);
+    const partners = all?.filter((o) => derived.shown[o.set][o.edge]) ?? partnersOf(data, panel, point, derived.shown);
     return { panel, point, partners, all: Boolean(all) };
   };
   function deriveFocus() {
@@ -205,9 +213,11 @@ export async function mount(stage, host) {
   }
   function derivePairs() {
     const { min, hideSame } = state.get();
-    derived.beyond = `beyond chance${min ? ` at score ≥ ${short(min)}` : ""}${hideSame ? ` and beyond the ${given}` : ""}`;
+    derived.beyond = ["beyond chance", min ? `at score ≥ ${short(min)}` : "", hideSame ? `and beyond the ${given}` : ""]
+      .filter(Boolean).join(" ");
     derived.shown = shownEdges(data, min, hideSame);
-    linked = data.panels.map((_, p) => linkedPoints(data, p, derived.shown));
+    linked = data.panels.map((p, i) =>
+      (p.links.length ? linkedPoints(data, i, derived.shown) : new Uint8Array(p.n).fill(1)));
     shownPairs = derived.shown.slice(0, packed).reduce((sum, mask) => sum + mask.reduce((s, v) => s + v, 0), 0);
   }
   function deriveScales() {
@@ -218,14 +228,14 @@ export async function mount(stage, host) {
   }
   function deriveAllowed() {
     const { off } = state.get(), names = scale.entries.map((o) => o.name);
-    derived.allowed = data.panels.map((_, p) => allowedPoints(off, linked[p], tested[p], scale.cats?.[p] ?? null, names));
+    derived.allowed = data.panels.map((_, p) =>
+      allowedPoints(off, linked[p], tested[p], scale.cats?.[p] ?? null, names));
   }
   function deriveFound() {
     const known = results, { searches } = state.get();
     results = new Map();
     derived.found = searches.map((search, s) => {
-      const got = [...known].find(([o]) => o.text === search.text && o.mode === search.mode && o.most === search.most)?.[1]
-        ?? ask(search);
+      const got = [...known].find(([o]) => sameValue(o, search))?.[1] ?? ask(search);
       results.set(search, got);
       const points = got.points.map((o, p) => o.filter((i) => derived.allowed[p][i]));
       return { points, error: got.error, at: jumps[s] ?? -1 };
@@ -243,7 +253,7 @@ export async function mount(stage, host) {
   }
   function deriveLooks() {
     const { selection, searches } = state.get();
-    const partners = data.panels.map((p) => new Uint8Array(p.n)), selected = data.panels.map((p) => new Uint8Array(p.n));
+    const [partners, selected] = [0, 1].map(() => data.panels.map((p) => new Uint8Array(p.n)));
     selection.forEach((points, panel) => {
       for (const i of points) selected[panel][i] = 1;
     });
@@ -364,13 +374,17 @@ export async function mount(stage, host) {
 
   // ---- the page
   stage.classList.add("lm");
-  stage.append(bar.element,
+  const skip = el("button", { type: "button", class: "lm-skip", onclick: () => panels[0].plot.focus() }, "To the maps");
+  stage.append(skip, bar.element,
     el("div", { class: "lm-main" }, el("div", { class: "lm-panels" }, ...panels.map((o) => o.element)), card.element),
-    legend.element, table.element, el("p", { class: "lm-words fg-text" }, words.join(" ")), helpText(hint), live);
+    el("p", { class: "lm-words fg-text" }, words.join(" ")), legend.element, table.element, helpText(hint, given),
+    live);
 
   // ---- one listener for all changes
   const sendHover = debounce((/** @type {any} */ value) => host.set("hovered", value), 120);
-  const sendView = debounce(() => host.set("view", link.viewOut(state.get())), 200);
+  /** @type {Record<string, any> | null} */
+  let told = null;   // places are rounded on the way out: hearing our own words would move the map a hair
+  const sendView = debounce(() => host.set("view", told = link.viewOut(state.get())), 200);
   const sendHash = debounce(() => host.hash?.set(toHash()), 200);
   const offState = state.on((doc, changed, origin) => {
     /** @param {(keyof MapState)[]} names */
@@ -394,9 +408,10 @@ export async function mount(stage, host) {
     if (look) looks();
     if (any("hover", "partner", "pins") || filter) marks();
     if (look || any("pins", "boxes", "tool", "combine", "table")) controls();
-    if (any("selection")) announce(doc.selection.some((o) => o.length)
-      ? `Selected ${data.panels.map((p, i) => `${grouped(doc.selection[i].length)} in ${shown(p.name, 30)}`).join(", ")}.`
-      : "Nothing selected.");
+    if (any("selection")) {
+      const sizes = data.panels.map((p, i) => `${grouped(doc.selection[i].length)} in ${shown(p.name, 30)}`);
+      announce(doc.selection.some((o) => o.length) ? `Selected ${sizes.join(", ")}.` : "Nothing selected.");
+    }
     if (any("pins", "selection", "searches", "places", "boxes") || filter) sendHash();
     if (origin === "python") return;
     if (any("hover")) sendHover(doc.hover ? link.spotOut(doc.hover) : null);
@@ -413,6 +428,7 @@ export async function mount(stage, host) {
     hear("pinned", (value) => ({ pins: link.pinsIn(value) })),
     hear("searches", (value) => ({ searches: link.searchesIn(value) })),
     host.on("view", (value) => {
+      if (sameValue(value, told)) return;
       sendView.cancel();   // what was about to be told is older than this
       state.set(link.viewIn(value), "python");
     }),
@@ -435,8 +451,10 @@ export async function mount(stage, host) {
       const number = (/** @type {any} */ v) => Float32Array.of(typeof v === "number" ? v : NaN);
       const ends = [Uint32Array.of(spot[1]), Uint32Array.of(point)], [a, b] = forth ? ends : [ends[1], ends[0]];
       partners.push({ panel, point, set: data.sets.length, edge: 0 });
-      data.sets.push({ ...from, a, b, score: number(score), chance: number(chance), q: number(q), within: number(within),
-        flags: Uint8Array.of(flags & (MUTUAL * 8 - 1)) });
+      data.sets.push({
+        ...from, a, b, score: number(score), chance: number(chance), q: number(q), within: number(within),
+        flags: Uint8Array.of(flags & (MUTUAL * 8 - 1)),
+      });
     }
     asked.set(spot.join(":"), partners);
     derivePairs();
@@ -505,31 +523,4 @@ function indices(mask) {
   const out = new Uint32Array(mask.reduce((sum, v) => sum + v, 0));
   for (let i = 0, at = 0; i < mask.length; i++) if (mask[i]) out[at++] = i;
   return out;
-}
-
-/**
- * What a reader must know about the whole.
- * @param {import("./mapdata.js").MapData} data
- */
-function wordsOf({ panels, meta }) {
-  /** @type {string[]} */
-  const notes = (meta.notes ?? []).map((/** @type {string} */ text) => shown(text, 400));
-  for (const { left, right, kept, total, limit } of meta.pairs) {
-    if (kept === total) continue;
-    notes.push(`${shown(panels[left].name, 30)} and ${shown(panels[right].name, 30)}: ${grouped(kept)} of `
-      + `${grouped(total)} pairs are in this page, the best partner of every feature and then the strongest whose ends `
-      + `have fewer than ${limit}; the rest needs a running kernel.`);
-  }
-  return ["Near points of one map are alike. Distances, directions and places mean nothing between maps: only the links do.",
-    "A feature is tested on its best partner, so other partners have no q.", ...notes];
-}
-
-/** @param {string} id */
-function helpText(id) {
-  return el("details", { class: "lm-help" }, el("summary", {}, "Keys and gestures"), el("p", { id },
-    "Point at a feature to see its partners; click pins it; double-click zooms to it and its partners. The wheel zooms, ",
-    "a drag moves, Shift and a drag select: Ctrl adds, Alt removes. Touch: tap to point, press long to pin, two fingers ",
-    "zoom. Keys in a map: arrows walk the partners, g goes to the partner, Shift and arrows go to the next feature, ",
-    "Enter pins, s selects, z zooms to the pair, + and − zoom, 0 shows the whole maps, Escape lets go of the feature, ",
-    "then of the selection; pins stay."));
 }

@@ -8,8 +8,10 @@ import { sameToken } from "./mapdata.js";
 import { grouped, short } from "./maplabels.js";
 
 const BINS = 50, CHART = { w: 200, h: 26 };
-const TOOLS = [["move", "Move", "drag moves the map"], ["box", "Box", "drag a box to select; Shift and drag does the same"],
-  ["lasso", "Lasso", "draw round points to select them"], ["brush", "Brush", "paint over points to select them"]];
+const TOOLS = [
+  ["move", "Move", "drag moves the map"], ["box", "Box", "drag a box to select; Shift and drag does the same"],
+  ["lasso", "Lasso", "draw round points to select them"], ["brush", "Brush", "paint over points to select them"],
+];
 const COMBINE = [["new", "new selection"], ["add", "add (Ctrl)"], ["remove", "remove (Alt)"]];
 
 /**
@@ -55,8 +57,8 @@ export function median(parts) {
  * @param {import("./mapdata.js").MapData} data
  * @param {import("./linkedmap.js").Act} act
  * @param {{key: string, title: string, kind: string}[]} keys what can colour, size and outline
- * @param {{find: Node, take: Node[], given: string}} parts the search controls, the buttons that take something away, what
- *   within scores hold fixed
+ * @param {{find: Node, take: Node[], given: string}} parts the search controls, the buttons that take something away,
+ *   what within scores hold fixed
  */
 export function createBar(data, act, keys, parts) {
   const scores = data.sets.map((set) => set.score), nulls = data.sets.map((set) => set.chance);
@@ -86,7 +88,9 @@ export function createBar(data, act, keys, parts) {
     select.addEventListener("change", () => act.set({ [field]: select.value }));
     return select;
   };
-  const selects = { colour: choose("colour", "one colour"), size: choose("size", "one size"), outline: choose("outline", "none") };
+  const selects = {
+    colour: choose("colour", "one colour"), size: choose("size", "one size"), outline: choose("outline", "none"),
+  };
 
   const tools = TOOLS.map(([tool, text, title]) => el("button", {
     type: "button", title, "data-tool": tool, onclick: () => act.set({ tool: /** @type {any} */ (tool) }),
@@ -103,12 +107,14 @@ export function createBar(data, act, keys, parts) {
       el("span", { class: "lm-nullkey" }, `null, median ${short(median(nulls))}`)),
     el("div", { class: "lm-slide" }, chart(scores, nulls), slider));
   const element = el("div", { class: "lm-bar", role: "group", "aria-label": "Linked map" },
-    el("div", { class: "lm-line" }, parts.find, data.sets.length ? evidence : null, el("div", { class: "lm-set lm-last" },
-      el("button", { type: "button", title: "key 0 in a map", onclick: () => act.zoomToPair(0, -1) }, "Whole maps"),
-      ...parts.take)),
+    el("div", { class: "lm-line" }, parts.find, data.sets.length ? evidence : null,
+      el("div", { class: "lm-set lm-last" },
+        el("button", { type: "button", title: "key 0 in a map", onclick: () => act.zoomToPair(0, -1) }, "Whole maps"),
+        ...parts.take)),
     el("div", { class: "lm-line" },
-      ...(keys.length ? [group(["colour"], selects.colour), group(["size"], selects.size), group(["outline"], selects.outline)] : []),
-      group(["drag"], el("div", { class: "lm-dragtools", role: "group", "aria-label": "What a drag does" }, ...tools), combine),
+      ...Object.entries(selects).map(([name, select]) => group([name], select)),
+      group(["drag"],
+        el("div", { class: "lm-dragtools", role: "group", "aria-label": "What a drag does" }, ...tools), combine),
       el("div", { class: "lm-set lm-checks" }, anySame && same.label, anyCluster && boxes.label)));
 
   return {

@@ -60,7 +60,7 @@ export function createFind(data, act) {
     input.setAttribute("aria-label", `Search: ${NAMES[kind][0]}, for example ${NAMES[kind][1]}. Enter keeps it.`);
     most.disabled = !ofTokens || !sharesKnown;
     mostly.title = !sharesKnown ? "this map does not hold the shares of tokens"
-      : ofTokens ? "only features of which it makes more than half" : "for tokens only";
+      : ofTokens ? "only features with more than half of their activation on it, of the tokens that are listed" : "for tokens only";
   }
 
   const kept = () => (draft ? searches.slice(0, -1) : searches);

@@ -1,5 +1,5 @@
 /**
- * The legend is the filter: a click on an entry leaves it alone on the map, with Shift it switches that one off or on.
+ * The legend is the filter: a click on an entry leaves it alone on the map, on its spot it switches that one off or on.
  * Groups are independent: whether a point has a partner, and what colours it.
  */
 
@@ -46,10 +46,10 @@ export function allowedPoints(off, linked, tested, cats, names) {
 
 /**
  * @param {import("./linkedmap.js").Act} act
- * @param {string} given what within scores hold fixed: "token"
+ * @param {string} given what within scores hold fixed: "token"; "" without pairs
  */
 export function createLegend(act, given) {
-  const element = el("div", { class: "lm-legend", role: "group", "aria-label": "Legend: a click isolates, Shift toggles" });
+  const element = el("div", { class: "lm-legend", role: "group", "aria-label": "Legend, also a filter" });
   /**
    * @param {string} key class of the swatch
    * @param {string | null} colour
@@ -79,30 +79,38 @@ export function createLegend(act, given) {
       /** @param {string[]} all @param {string} id @param {Node[]} parts */
       const button = (all, id, parts) => el("button", {
         type: "button", "data-entry": id, "aria-pressed": String(!doc.off.includes(id)),
-        title: "click: only this, again: all; Shift and click: off or on",
-        onclick: (/** @type {MouseEvent} */ e) => act.set({ off: switched(doc.off, all, id, e.shiftKey) }),
+        title: "click: only this, again: all; on the spot, or with Shift: off or on",
+        onclick: (/** @type {MouseEvent} */ e) => {
+          const spot = /** @type {Element} */ (e.target).classList.contains("lm-key");   // touch has no Shift
+          act.set({ off: switched(doc.off, all, id, e.shiftKey || spot) });
+        },
       }, ...parts);
-      const links = [["full", `has a partner ${beyond}`], ["hollow", `tested, none ${beyond}`], ["hollow lm-faint", "not tested"]]
-        .flatMap(([key, text], i) => (counts[i] || i < 2
+      const states = [
+        ["full", `has a partner ${beyond}`], ["hollow", `tested, none ${beyond}`], ["hollow lm-faint", "not tested"],
+      ];
+      const links = states.flatMap(([key, text], i) => (counts[i] || i < 2
           ? [button(LINKS, LINKS[i], entry(key, null, `${text} · ${grouped(counts[i])}`))] : []));
       const marks = [["mark", "this feature and its partners"], ["dash", `dashed: no more than the same ${given}`],
         ...(chosen ? [["ring", "selected"], ["partner", "tested partner of what is selected"]] : [])]
         .map(([key, text]) => el("span", { class: "lm-entry" }, ...entry(key, null, text)));
-      const groups = [group("partners", [...links, ...marks])];
+      const groups = given ? [group("partners", [...links, ...marks])] : [];   // without pairs there is nothing to say
       if (scale.kind === "category") {
         const entries = [...scale.entries, { name: "", code: 0 }].filter((o, i) => o.name || sizes[i]);
         const all = entries.map((o) => `cat:${o.name}`);
         groups.push(group(scale.title, entries.map(({ name, code }, i) => button(all, all[i], entry(
-          name ? "full" : "full lm-faint", `var(${colourVar(code)})`, `${shown(name, 40) || "none"} · ${grouped(sizes[i])}`)))));
+          name ? "full" : "full lm-faint", `var(${colourVar(code)})`,
+          `${shown(name, 40) || "none"} · ${grouped(sizes[i])}`)))));
       } else if (scale.kind === "number") {
         /** @param {number} v */
         const end = (v) => brief(scale.log ? 10 ** v : v);
         groups.push(group(scale.title, [el("span", { class: "lm-entry" }, end(scale.low),
           el("i", { class: "lm-ramp", "aria-hidden": "true" }), end(scale.high), ...entry("full", null, "no value"))]));
       }
-      for (const [name, title, texts] of /** @type {const} */ ([["size", doc.size, levels.size], ["outline", doc.outline, levels.outline]]))
+      for (const name of /** @type {const} */ (["size", "outline"])) {
+        const title = doc[name], texts = levels[name];
         if (title) groups.push(group(`${name}: ${shown(title, 40)}`, texts.flatMap((text, i) =>
           (text ? [el("span", { class: "lm-entry" }, ...entry(`${name}${i}`, null, shown(text, 40)))] : []))));
+      }
       element.replaceChildren(...groups);
       if (focused) {
         const again = [...element.querySelectorAll("button")].find((o) => o.dataset.entry === focused);

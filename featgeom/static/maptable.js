@@ -4,8 +4,8 @@
  */
 
 import { debounce, download, el, shown } from "./kit.js";
-import { BEYOND, MUTUAL, sameToken, tokensOf } from "./mapdata.js";
-import { beyond, doubt, grouped, nameOf, short, shortQ } from "./maplabels.js";
+import { MUTUAL, sameToken, tokensOf } from "./mapdata.js";
+import { alone, beyond, doubt, grouped, nameOf, short, shortQ, weak } from "./maplabels.js";
 import { MAX_QUERY } from "./maplink.js";
 import { findPoints, pointsWhere } from "./mapsearch.js";
 
@@ -100,7 +100,15 @@ function partnerOf(data, { panel, point, set: s, edge }) {
  * @param {import("./mapdata.js").PairSet} set
  * @param {number} e
  */
-const doubts = (set, e) => (beyond(set, e) ? Number(sameToken(set, e)) : 2);
+const doubts = (set, e) => (weak(set, e) ? 2 : Number(sameToken(set, e)));
+
+/**
+ * Whether a pair is beyond chance; null where nothing was tested, or another pair of its feature.
+ * @param {import("./mapdata.js").PairSet} set
+ * @param {number} e
+ */
+const verdict = (set, e) =>
+  (beyond(set, e) ? true : Number.isFinite(set.q[e]) || set.score[e] <= set.chance[e] ? false : null);
 
 /**
  * What a row is sorted by, NaN where it has nothing there.
@@ -187,7 +195,7 @@ export function recordOf(data, row, hits) {
     explanation: p.explanations?.[point] ?? "", partner_panel: other && other.name,
     partner: partner && data.panels[partner[0]].ids[partner[1]], partner_tokens: partner && tokensOf(data, ...partner),
     score: number("score"), null: number("chance"), q: number("q"), within: number("within"),
-    mutual: flag(MUTUAL), same_token: set ? sameToken(set, e) : null, beyond_chance: flag(BEYOND),
+    mutual: flag(MUTUAL), same_token: set ? sameToken(set, e) : null, beyond_chance: set ? verdict(set, e) : null,
     searches: hits.filter(([, points]) => points[panel].has(point)).map(([text]) => text),
   };
 }
@@ -247,7 +255,8 @@ export function createTable(data, act) {
   const heads = COLUMNS.map(([column, name]) => el("th", { scope: "col" },
     el("button", { type: "button", class: "lm-sort", onclick: () => sortBy(column) },
       column === "within" ? `within ${given}` : name)));
-  const lastHead = el("th", { scope: "col" }, "actions");
+  const lastHead = el("th", { scope: "col" },
+    el("button", { type: "button", class: "lm-unpin", onclick: () => act.set({ pins: [] }) }, "unpin all"));
   const table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads, lastHead)), body);
   const more = el("button", { type: "button", class: "lm-more", onclick: () => {
     const from = body.childElementCount;
@@ -328,10 +337,10 @@ export function createTable(data, act) {
       const plain = !(/** @type {Element} */ (event.target).closest("button")) && !String(getSelection());
       if (plain) act.show(panel, point);   // else a button was meant, or text is being copied
     } }, el("th", { scope: "row" }, ...feature(panel, point)),
-    el("td", {}, ...(partner ? feature(...partner) : [el("span", { class: "fg-muted" }, "no partner shown")])),
+    el("td", {}, ...(partner ? feature(...partner) : [el("span", { class: "fg-muted" }, data.sets.length ? alone(data, panel, point) : "")])),
     number("score"), number("chance"), number("q"), number("within"),
     el("td", {}, set && set.flags[e] & MUTUAL ? "mutual" : ""),
-    el("td", { class: "lm-doubt" }, set && (beyond(set, e) ? doubt(set, e) : "no better than chance")),
+    el("td", { class: "lm-doubt" }, set && (weak(set, e) || doubt(set, e))),
     doc.table === "pinned" && el("td", {}, unpin()));
   }
 

@@ -45,7 +45,8 @@ export function createState(initial) {
 export function sameValue(a, b) {
   if (Object.is(a, b)) return true;
   if (typeof a !== "object" || typeof b !== "object" || !a || !b) return false;
-  if (a instanceof Uint32Array) return b instanceof Uint32Array && a.length === b.length && a.every((v, i) => v === b[i]);
+  if (a instanceof Uint32Array)
+    return b instanceof Uint32Array && a.length === b.length && a.every((v, i) => v === b[i]);
   const ka = Object.keys(a), kb = Object.keys(b);
   if (ka.length !== kb.length || Array.isArray(a) !== Array.isArray(b)) return false;
   const ra = /** @type {Record<string, unknown>} */ (a), rb = /** @type {Record<string, unknown>} */ (b);
