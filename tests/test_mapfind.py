@@ -163,9 +163,9 @@ def test_what_is_exported(open_map):
     def saved(kind):
         with m.page.expect_download() as got: m.frame.click(f'.lm-tools button >> text={kind}')
         assert got.value.suggested_filename == f'featgeom-pinned.{kind.lower()}'
-        return open(got.value.path(), encoding='utf-8', newline='').read()
+        return open(got.value.path(), encoding='utf-8-sig', newline='').read()
     rows = list(csv.DictReader(io.StringIO(saved('CSV'))))
-    assert list(rows[0]) == 'panel feature tokens explanation partner_panel partner partner_tokens score null q within mutual same_token beyond_chance searches'.split()
+    assert list(rows[0]) == 'panel feature tokens explanation partner_panel partner partner_tokens score null q within mutual same_token beyond_chance metric given searches'.split()
     assert [o['partner'] for o in rows] == ['0', '1', '']
     assert (rows[0]['tokens'], rows[0]['score'], rows[0]['within'], rows[0]['mutual'], rows[0]['searches']) == ('␣king queen', '0.9', '0.55', 'true', 'king; een')
     records = json.loads(saved('JSON'))

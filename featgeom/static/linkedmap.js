@@ -5,22 +5,21 @@
 
 import { decode } from "./codec.js";
 import { debounce, el, shown } from "./kit.js";
-import { gridNeighbours } from "./grid.js";
 import { createBar } from "./mapbar.js";
 import { createCard } from "./mapcard.js";
-import { keysOf, levelsOf, scaleOf } from "./mapcolour.js";
-import { BEYOND, MUTUAL, linkedPoints, partnersOf, readMap, shownEdges, testedPoints } from "./mapdata.js";
+import { keysOf } from "./mapcolour.js";
+import { readMap } from "./mapdata.js";
+import { createDerive } from "./mapderive.js";
 import { createExport } from "./mapexport.js";
 import { createFind } from "./mapfind.js";
-import { grouped, short, spoken } from "./maplabels.js";
-import { LINKS, allowedPoints, createLegend } from "./maplegend.js";
+import { grouped, spoken } from "./maplabels.js";
+import { LINKS, createLegend } from "./maplegend.js";
 import { MAX_PINS, translator } from "./maplink.js";
+import { placesAround, placesBetween } from "./mapmove.js";
 import { createPanel } from "./mappanel.js";
-import { findPoints } from "./mapsearch.js";
 import { helpText, wordsOf } from "./mapwords.js";
 import { createState, sameValue } from "./state.js";
 import { createTable } from "./maptable.js";
-import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
 
 /** @typedef {[number, number]} Spot panel and point */
 /** @typedef {{text: string, mode: "token" | "part" | "regex" | "label" | "id", most: boolean}} Search */
@@ -46,17 +45,7 @@ import { between, boxOf, fitBox, placeOf, viewAt } from "./view.js";
  */
 /** @typedef {{panel: number, point: number, partners: import("./mapdata.js").Partner[], all: boolean}} Focus */
 /** @typedef {{points: Uint32Array[], error: string, at: number}} Found what a search finds, per panel */
-/**
- * @typedef {Object} Derived what follows from the state
- * @property {Focus | null} focus the hovered point, or else the last pinned one
- * @property {number} partner
- * @property {Focus[]} pinned
- * @property {import("./mapstyle.js").Looks[]} looks one per panel
- * @property {Uint8Array[]} shown 1 for every edge of a set that passes score and token
- * @property {Found[]} found one per search
- * @property {string} beyond what a partner must be to fill a point, in words
- * @property {Uint8Array[]} allowed 1 for every point of a panel that passes the legend
- */
+/** @typedef {import("./mapderive.js").Derived} Derived what follows from the state */
 /**
  * @typedef {Object} Act every way to change the state
  * @property {(patch: Partial<MapState>) => void} set
@@ -83,7 +72,7 @@ const STILL = 160;  // milliseconds after the last move until a sample gives way
  */
 export async function mount(stage, host) {
   const { arrays, meta } = await decode(host.get("payload"));
-  const data = readMap(arrays, meta), packed = data.sets.length;
+  const data = readMap(arrays, meta);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const hint = `lm-${Math.random().toString(36).slice(2)}`;
   const keys = keysOf(data).filter((o) => o.key);
@@ -128,8 +117,8 @@ export async function mount(stage, host) {
     jump(search, step) {
       const { points, at } = derived.found[search], total = points.reduce((sum, o) => sum + o.length, 0);
       if (!total) return;
-      let rest = jumps[search] = at < 0 && step < 0 ? total - 1 : (at + step + total) % total;
-      derived.found[search].at = rest;
+      let rest = at < 0 && step < 0 ? total - 1 : (at + step + total) % total;
+      derive.jumped(search, rest);
       const panel = points.findIndex((o) => (rest < o.length ? true : ((rest -= o.length), false)));
       act.show(panel, points[panel][rest]);
       controls();
@@ -147,9 +136,10 @@ export async function mount(stage, host) {
     say: (text) => announce(text),
   };
 
-  // ---- the parts of the page
-  const given = [...new Set(data.sets.map((set) => set.given))].join(" or ");
-  const find = createFind(data, act), legend = createLegend(act, given), card = createCard(data, act, host);
+  // ---- what follows from the state, and the parts of the page
+  const derive = createDerive(data), { derived } = derive;
+  let flight = 0;
+  const find = createFind(data, act), legend = createLegend(act, derived.given), card = createCard(data, act, host);
   const table = createTable(data, act);
   const panels = data.panels.map((_, p) => createPanel(data, p, act, hint));
   const homes = panels.map((o) => o.home());
@@ -162,6 +152,7 @@ export async function mount(stage, host) {
     pins: link.pinsIn(host.get("pinned")), selection: link.selectionIn(host.get("selected")),
     searches: link.searchesIn(host.get("searches")), ...link.viewIn(host.get("view")),
   });
+  if (!saved.pins.length) saved.table = saved.searches.length ? "found" : saved.selection.some((o) => o.length) ? "selected" : "pinned";
   const hash = host.hash?.get() ?? "", fromLink = link.fromHash(hash), toHash = () => link.toHash(state.get(), saved);
   const state = createState({ ...saved, ...fromLink });
   const words = wordsOf(data);
@@ -173,116 +164,18 @@ export async function mount(stage, host) {
     address.hidden = !address.hidden;
     address.value = `${location.href.split("#")[0]}#${encodeURIComponent(toHash())}`;
     if (!address.hidden) address.select();
+    if (!link.fits(state.get())) announce("The selection is too large for a link and is left out.");
   } }, "Link");
-  const bar = createBar(data, act, keys, { find: find.element, given, take: [
-    ...(host.hash ? [linkButton, address] : []),
-    el("button", { type: "button", title: "for print, 300 dots an inch; Shift: on white", onclick: exported.png }, "PNG"),
+  const bar = createBar(data, act, keys, { find: find.element, given: derived.given, take: [
+    ...(host.hash && location.protocol !== "about:" ? [linkButton, address] : []),   // a frame has no address
+    el("button", { type: "button", title: "for print, 300 dots/inch; Shift: on white", onclick: exported.png }, "PNG"),
     el("button", { type: "button", title: "for print, text as text; Shift: on white", onclick: exported.svg }, "SVG"),
   ] });
-
-  // ---- what follows from the state
-  /** @type {Derived} */
-  const derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], beyond: "", allowed: [] };
-  /** @type {Uint8Array[]} */
-  let linked = [];
-  const tested = data.panels.map((_, p) => testedPoints(data, p));
-  let shownPairs = 0;
-  const allPairs = data.sets.reduce((sum, set) => sum + set.a.length, 0);
-  /** @type {import("./mapcolour.js").Scale} */
-  let scale;
-  /** @type {Record<"size" | "outline", ReturnType<typeof levelsOf> | null>} */
-  const levels = { size: null, outline: null };
-  /** @type {Map<Search, {points: Uint32Array[], error: string}>} */
-  let results = new Map();
-  /** @type {number[]} */
-  let jumps = [];
-  /** @type {Map<string, import("./mapdata.js").Partner[]>} */
-  const asked = new Map();
-
-  /** @param {Spot} spot @returns {Focus} */
-  const focusOn = ([panel, point]) => {
-    const all = asked.get(`${panel}:${point}`);
-    const partners = all?.filter((o) => derived.shown[o.set][o.edge]) ?? partnersOf(data, panel, point, derived.shown);
-    return { panel, point, partners, all: Boolean(all) };
-  };
-  function deriveFocus() {
-    const { hover, pins, partner } = state.get();
-    derived.pinned = pins.map(focusOn);
-    derived.focus = hover ? focusOn(hover) : derived.pinned.at(-1) ?? null;
-    derived.partner = Math.min(partner, Math.max(0, (derived.focus?.partners.length ?? 0) - 1));
-  }
-  function derivePairs() {
-    const { min, hideSame } = state.get();
-    derived.beyond = ["beyond chance", min ? `at score ≥ ${short(min)}` : "", hideSame ? `and beyond the ${given}` : ""]
-      .filter(Boolean).join(" ");
-    derived.shown = shownEdges(data, min, hideSame);
-    linked = data.panels.map((p, i) =>
-      (p.links.length ? linkedPoints(data, i, derived.shown) : new Uint8Array(p.n).fill(1)));
-    shownPairs = derived.shown.slice(0, packed).reduce((sum, mask) => sum + mask.reduce((s, v) => s + v, 0), 0);
-  }
-  function deriveScales() {
-    const { colour, size, outline } = state.get();
-    scale = scaleOf(data, colour, derived.shown);
-    levels.size = size ? levelsOf(data, size, derived.shown, 4) : null;
-    levels.outline = outline ? levelsOf(data, outline, derived.shown, 3) : null;
-  }
-  function deriveAllowed() {
-    const { off } = state.get(), names = scale.entries.map((o) => o.name);
-    derived.allowed = data.panels.map((_, p) =>
-      allowedPoints(off, linked[p], tested[p], scale.cats?.[p] ?? null, names));
-  }
-  function deriveFound() {
-    const known = results, { searches } = state.get();
-    results = new Map();
-    derived.found = searches.map((search, s) => {
-      const got = [...known].find(([o]) => sameValue(o, search))?.[1] ?? ask(search);
-      results.set(search, got);
-      const points = got.points.map((o, p) => o.filter((i) => derived.allowed[p][i]));
-      return { points, error: got.error, at: jumps[s] ?? -1 };
-    });
-  }
-  /** @param {Search} search */
-  function ask(search) {
-    const none = data.panels.map(() => new Uint32Array(0));
-    if (!search.text.trim()) return { points: none, error: "" };
-    try {
-      return { points: findPoints(data, search), error: "" };
-    } catch (error) {
-      return { points: none, error: error instanceof Error ? error.message : String(error) };
-    }
-  }
-  function deriveLooks() {
-    const { selection, searches } = state.get();
-    const [partners, selected] = [0, 1].map(() => data.panels.map((p) => new Uint8Array(p.n)));
-    selection.forEach((points, panel) => {
-      for (const i of points) selected[panel][i] = 1;
-    });
-    data.sets.slice(0, packed).forEach((set, s) => {
-      if (!selection[set.left].length && !selection[set.right].length) return;
-      for (let e = 0; e < set.a.length; e++) {
-        if (!derived.shown[s][e] || !(set.flags[e] & BEYOND)) continue;
-        if (selected[set.left][set.a[e]]) partners[set.right][set.b[e]] = 1;
-        if (selected[set.right][set.b[e]]) partners[set.left][set.a[e]] = 1;
-      }
-    });
-    const dimmed = searches.some((o) => o.text.trim()) || selection.some((o) => o.length);
-    derived.looks = data.panels.map((p, i) => {
-      const found = new Uint8Array(p.n);
-      derived.found.forEach(({ points }, s) => points[i].forEach((point) => { found[point] = s + 1; }));
-      return {
-        linked: linked[i], tested: tested[i], codes: scale.codes[i], scale, size: levels.size?.codes[i] ?? null,
-        outline: levels.outline?.codes[i] ?? null, selected: selected[i], partners: partners[i], found,
-        allowed: derived.allowed[i], dimmed,
-      };
-    });
-    stage.dataset.selected = selection.map((o) => o.length).join(",");
-    stage.dataset.found = derived.found.map((o) => o.points.map((part) => part.length).join(",")).join(" ");
-  }
 
   // ---- drawing: highlights at once, points with the next frame; a sample while moving, all when still
   const live = el("p", { class: "lm-spoken", "aria-live": "polite" });
   const announce = debounce((/** @type {string} */ text) => { live.textContent = text; }, 150);
-  let frame = 0, flight = 0, moving = false;
+  let frame = 0, moving = false;
   /** @type {Set<ReturnType<typeof createPanel>>} */
   const stale = new Set();
   const redraw = () => {
@@ -306,7 +199,7 @@ export async function mount(stage, host) {
   }, STILL);
 
   function marks() {
-    deriveFocus();
+    derive.focus(state.get());
     for (const panel of panels) {
       panel.setDerived(derived);
       panel.drawOverlay();
@@ -321,52 +214,40 @@ export async function mount(stage, host) {
     if (focus) announce(spoken(data, focus, partner));
   }
   function looks() {
-    deriveLooks();
+    const { selection } = state.get();
+    derive.looks(state.get());
     for (const panel of panels) {
       panel.setDerived(derived);
       panel.restyle();
     }
+    stage.dataset.selected = selection.map((o) => o.length).join(",");
+    stage.dataset.found = derived.found.map((o) => o.points.map((part) => part.length).join(",")).join(" ");
     soon(panels);
   }
   function controls() {
-    const doc = state.get(), counts = [0, 0, 0], sizes = new Array(scale.entries.length + 1).fill(0);
-    data.panels.forEach(({ n }, p) => {
-      for (let i = 0; i < n; i++) counts[linked[p][i] ? 0 : tested[p][i] ? 1 : 2]++;
-      scale.cats?.[p].forEach((c) => { sizes[c < 0 ? scale.entries.length : c]++; });
-    });
-    bar.update(doc, shownPairs, allPairs);
+    const doc = state.get();
+    bar.update(doc, derived);
     find.update(doc, derived);
-    legend.update(doc, scale, counts, sizes, derived.beyond, doc.selection.some((o) => o.length),
-      { size: levels.size?.names ?? [], outline: levels.outline?.names ?? [] });
+    legend.update(doc, derived.scale, derived.counts, derived.sizes, derived.beyond, doc.selection.some((o) => o.length),
+      derived.levels);
     table.update(doc, derived);
-    if (!address.hidden) address.hidden = true;
+    address.hidden = true;
   }
 
   // ---- moving to a pair
   /** @param {number} panel @param {number} point */
-  function around(panel, point) {
-    const { partners } = focusOn([panel, point]);
-    return panels.map((o, p) => {
-      const own = p === panel ? [point] : partners.filter((q) => q.panel === p).slice(0, 3).map((q) => q.point);
-      const d = data.panels[p], { width, height, k0 } = o.size();
-      const seen = boxOf(d.x, d.y, own.flatMap((i) => gridNeighbours(d.grid, d.x[i], d.y[i], 14)));
-      if (!seen || !width) return o.place();
-      return placeOf(fitBox(seen, width, height, Math.min(width, height) / 5, k0 * 200), width, height, k0);
-    });
-  }
+  const around = (panel, point) => {
+    const { focus, partner } = derived, same = focus?.panel === panel && focus.point === point;
+    return placesAround(data, panels, derive.focusOn([panel, point]), same ? partner : 0);
+  };
   /** @param {import("./view.js").Place[]} target */
   function fly(target) {
     cancelAnimationFrame(flight);
     const from = state.get().places, begin = performance.now(), time = calm.matches ? 0 : 280;
     /** @param {number} now */
     const step = (now) => {
-      const t = time ? Math.min(1, Math.max(0, (now - begin) / time)) : 1, ease = 1 - (1 - t) ** 3;
-      state.set({ places: target.map((to, p) => {
-        const { width, height, k0 } = panels[p].size();
-        if (t === 1 || !width) return to;
-        const [first, last] = [from[p], to].map((o) => viewAt(o, width, height, k0));
-        return placeOf(between(first, last, ease), width, height, k0);
-      }) });
+      const t = time ? Math.min(1, Math.max(0, (now - begin) / time)) : 1;
+      state.set({ places: placesBetween(panels, from, target, t) });
       if (t < 1) flight = requestAnimationFrame(step);
     };
     step(begin + (time ? 0 : 1));
@@ -377,8 +258,8 @@ export async function mount(stage, host) {
   const skip = el("button", { type: "button", class: "lm-skip", onclick: () => panels[0].plot.focus() }, "To the maps");
   stage.append(skip, bar.element,
     el("div", { class: "lm-main" }, el("div", { class: "lm-panels" }, ...panels.map((o) => o.element)), card.element),
-    el("p", { class: "lm-words fg-text" }, words.join(" ")), legend.element, table.element, helpText(hint, given),
-    live);
+    el("p", { class: "lm-words fg-text" }, words.join(" ")), legend.element, table.element,
+    helpText(hint, data, derived.given), live);
 
   // ---- one listener for all changes
   const sendHover = debounce((/** @type {any} */ value) => host.set("hovered", value), 120);
@@ -389,13 +270,7 @@ export async function mount(stage, host) {
   const offState = state.on((doc, changed, origin) => {
     /** @param {(keyof MapState)[]} names */
     const any = (...names) => names.some((name) => changed.has(name));
-    const pairs = any("min", "hideSame"), scales = pairs || any("colour", "size", "outline");
-    const filter = scales || any("off"), look = filter || any("searches", "selection");
-    if (pairs) derivePairs();
-    if (scales) deriveScales();
-    if (filter) deriveAllowed();
-    if (any("searches")) jumps = [];
-    if (filter || any("searches")) deriveFound();
+    const filter = derive.update(doc, changed), look = filter || any("searches", "selection");
     if (any("places")) {
       const moved = panels.filter((o, p) => o.place() !== doc.places[p]);
       panels.forEach((o, p) => o.setPlace(doc.places[p]));
@@ -429,6 +304,7 @@ export async function mount(stage, host) {
     hear("searches", (value) => ({ searches: link.searchesIn(value) })),
     host.on("view", (value) => {
       if (sameValue(value, told)) return;
+      told = null;
       sendView.cancel();   // what was about to be told is older than this
       state.set(link.viewIn(value), "python");
     }),
@@ -436,32 +312,14 @@ export async function mount(stage, host) {
       sendHover.cancel();
       state.set({ hover: link.spotIn(value), partner: 0 }, "python");
     }),
-    host.hear?.((message) => takePartners(message?.partners)) ?? (() => {}),
+    host.hear?.((message) => {
+      const spot = link.spotIn([message?.partners?.panel, message?.partners?.id]);
+      if (!spot || !Array.isArray(message.partners.of)) return;
+      derive.take(state.get(), spot, message.partners.of);
+      marks();
+      controls();
+    }) ?? (() => {}),
   ];
-  /** All partners of a feature, as Python answered: a set of edges of their own. @param {any} answer */
-  function takePartners(answer) {
-    const spot = link.spotIn([answer?.panel, answer?.id]);
-    if (!spot || !Array.isArray(answer.of)) return;
-    /** @type {import("./mapdata.js").Partner[]} */
-    const partners = [];
-    for (const { set: s, other, score, null: chance, q, within, flags } of answer.of) {
-      const from = s < packed ? data.sets[s] : null, forth = from?.left === spot[0];
-      const panel = from ? (forth ? from.right : from.left) : -1, point = data.panels[panel]?.find(other) ?? -1;
-      if (!from || point < 0) continue;
-      const number = (/** @type {any} */ v) => Float32Array.of(typeof v === "number" ? v : NaN);
-      const ends = [Uint32Array.of(spot[1]), Uint32Array.of(point)], [a, b] = forth ? ends : [ends[1], ends[0]];
-      partners.push({ panel, point, set: data.sets.length, edge: 0 });
-      data.sets.push({
-        ...from, a, b, score: number(score), chance: number(chance), q: number(q), within: number(within),
-        flags: Uint8Array.of(flags & (MUTUAL * 8 - 1)),
-      });
-    }
-    asked.set(spot.join(":"), partners);
-    derivePairs();
-    marks();
-    controls();
-  }
-
   const first = state.get();
   panels.forEach((o, p) => {
     o.retheme();
@@ -469,11 +327,8 @@ export async function mount(stage, host) {
     o.setTool(first.tool, first.combine);
     o.setBoxes(first.boxes);
   });
-  derivePairs();
-  deriveScales();
-  deriveAllowed();
-  deriveFound();
-  deriveFocus();
+  derive.update(first, null);
+  derive.focus(first);
   looks();
   marks();
   controls();

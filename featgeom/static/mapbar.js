@@ -61,6 +61,7 @@ export function median(parts) {
  *   what within scores hold fixed
  */
 export function createBar(data, act, keys, parts) {
+  const allPairs = data.sets.reduce((sum, set) => sum + set.a.length, 0);
   const scores = data.sets.map((set) => set.score), nulls = data.sets.map((set) => set.chance);
   const slider = el("input", {
     type: "range", min: "0", max: "1", step: "0.01", value: "0", "aria-label": "Lowest score of a pair that is shown",
@@ -121,10 +122,9 @@ export function createBar(data, act, keys, parts) {
     element,
     /**
      * @param {import("./linkedmap.js").MapState} doc
-     * @param {number} shownPairs
-     * @param {number} allPairs
+     * @param {import("./mapderive.js").Derived} derived
      */
-    update(doc, shownPairs, allPairs) {
+    update(doc, { shownPairs }) {
       slider.value = String(doc.min);
       const pairs = `${grouped(shownPairs)} of ${grouped(allPairs)} pairs`;
       slider.setAttribute("aria-valuetext", `${doc.min.toFixed(2)}, ${pairs} left`);

@@ -90,14 +90,16 @@ export function translator(data, start, keys) {
     return view;
   };
 
+  /** Whether the selection is small enough for a link. @param {MapState} doc */
+  const fits = ({ selection }) => selection.reduce((sum, o) => sum + o.length, 0) <= FEW;
   /** @param {MapState} doc @returns {Record<string, any>} */
   const parts = (doc) => ({
     view: viewOut(doc), searches: doc.searches, pinned: doc.pins.map(spotOut),
-    selected: doc.selection.reduce((sum, o) => sum + o.length, 0) <= FEW ? selectionOut(doc.selection) : null,
+    selected: fits(doc) ? selectionOut(doc.selection) : null,
   });
 
   return {
-    spotIn, spotOut, pinsIn, selectionIn, selectionOut, searchesIn, viewIn, viewOut,
+    spotIn, spotOut, pinsIn, selectionIn, selectionOut, searchesIn, viewIn, viewOut, fits,
     /**
      * What differs from the saved state, as the text of a link; "" for nothing. A large selection does not fit.
      * @param {MapState} doc

@@ -14,7 +14,7 @@ import { MAX_QUERY } from "./maplink.js";
  * @property {string[] | null} lower the same without capitals
  */
 
-const CUT = 200, PATIENCE = 1000, REPEAT = 64, MOST_WAYS = 5e5;
+const CUT = 200, PATIENCE = 1000, REPEAT = 64, MOST_WAYS = 2e4;
 
 /** @type {WeakMap<MapData, Known>} */
 const memory = new WeakMap();

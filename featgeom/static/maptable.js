@@ -29,7 +29,7 @@ const COLUMNS = [["feature", "feature", false], ["partner", "partner", false], [
   ["chance", "null", false], ["q", "q", false], ["within", "within", true], ["mutual", "mutual", true],
   ["mark", "doubts", false]];
 const FIELDS = ["panel", "feature", "tokens", "explanation", "partner_panel", "partner", "partner_tokens", "score",
-  "null", "q", "within", "mutual", "same_token", "beyond_chance", "searches"];
+  "null", "q", "within", "mutual", "same_token", "beyond_chance", "metric", "given", "searches"];
 
 /** @param {Uint32Array[]} points */
 const size = (points) => points.reduce((sum, o) => sum + o.length, 0);
@@ -196,6 +196,7 @@ export function recordOf(data, row, hits) {
     partner: partner && data.panels[partner[0]].ids[partner[1]], partner_tokens: partner && tokensOf(data, ...partner),
     score: number("score"), null: number("chance"), q: number("q"), within: number("within"),
     mutual: flag(MUTUAL), same_token: set ? sameToken(set, e) : null, beyond_chance: set ? verdict(set, e) : null,
+    metric: set ? set.metric : null, given: set ? set.given : null,
     searches: hits.filter(([, points]) => points[panel].has(point)).map(([text]) => text),
   };
 }
@@ -208,8 +209,8 @@ export function recordOf(data, row, hits) {
 function cell(value, between) {
   if (value === null || typeof value === "number" || typeof value === "boolean") return String(value ?? "");
   const text = Array.isArray(value) ? value.join(between) : value;
-  const safe = /^[=+\-@\t\r\n]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  const safe = /^[=+\-@\t\r\n＝＋－＠]/.test(text) ? `'${text}` : text;
+  return /[",;\t\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 /** @param {Exported[]} records */
@@ -364,7 +365,7 @@ export function createTable(data, act) {
       records.push(recordOf(data, row, hits));
       if (records.length % CHUNK === 0) await new Promise((done) => { setTimeout(done); });
     }
-    const [text, type] = kind === "csv" ? [toCsv(records), "text/csv"] : [toJson(records), "application/json"];
+    const [text, type] = kind === "csv" ? [`\ufeff${toCsv(records)}`, "text/csv"] : [toJson(records), "application/json"];
     download(name, text, type, element);
     act.say(`${grouped(which.length)} rows saved as ${name}.`);
   }

@@ -18,22 +18,29 @@ export function wordsOf({ panels, sets, meta }) {
       + `${grouped(total)} pairs are in this page, the best partner of every feature and then the strongest whose ends `
       + `have fewer than ${limit}; the rest needs a running kernel.`);
   }
-  const words = ["Near points of one map are often alike: the kNN recall says how often."];
+  const recall = panels.some((p) => p.note.includes("kNN recall")) ? ": the kNN recall says how often" : "";
+  const words = [`Near points of one map are often alike${recall}.`];
   if (panels.length > 1) words.push("Distances, directions and places mean nothing between maps: only the links do.");
   if (sets.some((set) => set.q.some(Number.isFinite)))
     words.push("A feature is tested on its best partner; other partners have no q.");
   return [...words, ...notes];
 }
 
-/** @param {string} id @param {string} given */
-export function helpText(id, given) {
+/**
+ * @param {string} id
+ * @param {import("./mapdata.js").MapData} data
+ * @param {string} given
+ */
+export function helpText(id, data, given) {
+  const metric = shown([...new Set(data.sets.map((set) => set.metric))].join(", "), 60);
   const numbers = Object.entries({
-    score: "how alike two features fire on the same rows; its kind is in the pairs' settings",
+    score: `how alike two features fire on the same rows (${metric})`,
     null: "what the best of as many chance partners reaches: 95 % of them stay below",
     q: "share of false finds among partners that look at least as good (Benjamini and Hochberg); features too rare to "
       + "test have none",
-    [`within ${given || "token"}`]: "the score that is left when that is held fixed",
+    [`within ${given}`]: `the same score among rows of one ${given}: what is left once the ${given} is held fixed`,
     mutual: "each is the other's best partner",
+    histogram: "bars are scores and the line is their nulls, each drawn to its own top, by square roots",
     trustworthiness: "1 where near points of the picture are near in the model too",
     "kNN recall": "share of the nearest neighbours in the model that are among the nearest in the picture",
   });

@@ -16,7 +16,7 @@ function map() {
   const panels = [panel("A", [10, 11, 12, 40], [[0, 1], [2], [3, 4], []], { explanations: ["about kings", "", "12 apostles", "-x"] }), panel("B", [0, 5], [[0], [1]])];
   const set = { left: 0, right: 1, a: Uint32Array.of(0, 0, 1, 2), b: Uint32Array.of(0, 1, 0, 1), score: Float32Array.of(0.9, 0.5, NONE, 0.7),
     chance: Float32Array.of(0.1, -0.2, 0.3, 0.1), q: Float32Array.of(0.001, NONE, 0.5, 0.04), within: Float32Array.of(0.55, NONE, 0, -0.12),
-    flags: Uint8Array.of(2 | 4 | 8, 4, 0, 4 | 1), metric: "correlation", total: 4 };
+    flags: Uint8Array.of(2 | 4 | 8, 4, 0, 4 | 1), metric: "correlation", given: "token", total: 4 };
   return linked({ panels, sets: [set], vocabulary, columns: [], meta: {} });
 }
 function linked(data) {
@@ -94,22 +94,23 @@ test("a record holds names and numbers, null where there is none, and the search
   const hits = [["king", [new Set([0, 3]), new Set([0])]], ["x", [new Set([0]), new Set()]]];
   const [first, second, , alone, back] = records(map(), all, derived(), hits);
   assert.deepEqual(first, { panel: "A", feature: 10, tokens: ["␣king", "queen"], explanation: "about kings", partner_panel: "B", partner: 0, partner_tokens: ["␣king"],
-    score: 0.9, null: 0.1, q: 0.001, within: 0.55, mutual: true, same_token: false, beyond_chance: true, searches: ["king", "x"] });
+    score: 0.9, null: 0.1, q: 0.001, within: 0.55, mutual: true, same_token: false, beyond_chance: true, metric: "correlation", given: "token", searches: ["king", "x"] });
   assert.deepEqual([second.score, second.q, second.mutual, second.same_token, second.beyond_chance, second.searches], [null, 0.5, false, true, false, []]);
   assert.deepEqual(alone, { panel: "A", feature: 40, tokens: [], explanation: "-x", partner_panel: null, partner: null, partner_tokens: null, score: null, null: null,
-    q: null, within: null, mutual: null, same_token: null, beyond_chance: null, searches: ["king"] });
+    q: null, within: null, mutual: null, same_token: null, beyond_chance: null, metric: null, given: null, searches: ["king"] });
   assert.deepEqual([back.panel, back.feature, back.partner_panel, back.partner, back.score], ["B", 0, "A", 10, 0.9]);
 });
 
 test("CSV: quotes, and nothing that a spreadsheet would run", () => {
   const [head, ...lines] = toCsv(records()).split("\r\n");
-  assert.equal(head, "panel,feature,tokens,explanation,partner_panel,partner,partner_tokens,score,null,q,within,mutual,same_token,beyond_chance,searches");
-  assert.equal(lines[0], "A,10,␣king queen,about kings,B,0,␣king,0.9,0.1,0.001,0.55,true,false,true,");
-  assert.equal(lines[1], "A,11,'=1+1,,B,0,␣king,,0.3,0.5,0,false,true,false,");
-  assert.equal(lines[2], 'A,12,"say ""hi"", you @a\nb",12 apostles,B,5,queen,0.7,0.1,0.04,-0.12,false,true,true,');
-  assert.equal(lines[3], "A,40,,'-x,,,,,,,,,,,");
+  assert.equal(head, "panel,feature,tokens,explanation,partner_panel,partner,partner_tokens,score,null,q,within,mutual,same_token,beyond_chance,metric,given,searches");
+  assert.equal(lines[0], "A,10,␣king queen,about kings,B,0,␣king,0.9,0.1,0.001,0.55,true,false,true,correlation,token,");
+  assert.equal(lines[1], "A,11,'=1+1,,B,0,␣king,,0.3,0.5,0,false,true,false,correlation,token,");
+  assert.equal(lines[2], 'A,12,"say ""hi"", you @a\nb",12 apostles,B,5,queen,0.7,0.1,0.04,-0.12,false,true,true,correlation,token,');
+  assert.equal(lines[3], "A,40,,'-x,,,,,,,,,,,,,");
   assert.deepEqual([toCsv([]).split("\r\n").length, lines.length], [2, 7]);
-  for (const bad of ["=a", "+a", "-a", "@a", "\ta", "\ra", "\na"]) assert.match(toCsv([{ ...records()[0], panel: bad }]), /\r\n"?'/);
+  for (const bad of ["=a", "+a", "-a", "@a", "\ta", "\ra", "\na", "＝a"]) assert.match(toCsv([{ ...records()[0], panel: bad }]), /\r\n"?'/);
+  assert.match(toCsv([{ ...records()[0], panel: "x;=1" }]), /\r\n"x;=1",/);
 });
 
 test("JSON: parses back to the same records, NaN as null", () => {
