@@ -860,7 +860,10 @@ def test_live_traits_go_both_ways_and_closing_leaves_nothing(offline_page):
     page.wait_for_timeout(400)
     assert m.data('selected') == '1,2' and m.frame.locator('.lm-chip').count() == 2 and '5 of 5 pairs' in m.frame.inner_text('.lm-score')
     assert m.frame.input_value('[aria-label="What gives points their colour"]') == 'age' and page.evaluate('log.length') == saves   # Python is not told what it said
-    page.evaluate('model.set("view", {})')
+    colour = lambda: m.frame.input_value('[aria-label="What gives points their colour"]')
+    for view, wanted in (({}, 'cluster of A'), (dict(colour='age'), 'age'), ({}, 'cluster of A')):     # saved, left and set again
+        page.evaluate('view => model.set("view", view)', view)
+        assert colour() == wanted
     page.evaluate('model.set("pinned", [])')
     page.evaluate('model.set("hovered", ["B", 2])')
     assert m.data('hovered') == 'B:2' and m.lit() == {'B:2', 'A:11', 'A:12'}

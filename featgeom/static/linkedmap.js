@@ -152,7 +152,8 @@ export async function mount(stage, host) {
     pins: link.pinsIn(host.get("pinned")), selection: link.selectionIn(host.get("selected")),
     searches: link.searchesIn(host.get("searches")), ...link.viewIn(host.get("view")),
   });
-  if (!saved.pins.length) saved.table = saved.searches.length ? "found" : saved.selection.some((o) => o.length) ? "selected" : "pinned";
+  if (!saved.pins.length && saved.searches.length) saved.table = "found";
+  else if (!saved.pins.length && saved.selection.some((o) => o.length)) saved.table = "selected";
   const hash = host.hash?.get() ?? "", fromLink = link.fromHash(hash), toHash = () => link.toHash(state.get(), saved);
   const state = createState({ ...saved, ...fromLink });
   const words = wordsOf(data);
@@ -310,7 +311,8 @@ export async function mount(stage, host) {
     }),
     host.on("hovered", (value) => {
       sendHover.cancel();
-      state.set({ hover: link.spotIn(value), partner: 0 }, "python");
+      const hover = link.spotIn(value), { hover: before, partner } = state.get();
+      state.set({ hover, partner: sameValue(hover, before) ? partner : 0 }, "python");
     }),
     host.hear?.((message) => {
       const spot = link.spotIn([message?.partners?.panel, message?.partners?.id]);

@@ -6,7 +6,7 @@
 import { levelsOf, scaleOf } from "./mapcolour.js";
 import { BEYOND, linkedPoints, partnersOf, shownEdges, testedPoints } from "./mapdata.js";
 import { short } from "./maplabels.js";
-import { allowedPoints } from "./maplegend.js";
+import { LINKS, allowedPoints } from "./maplegend.js";
 import { findPoints } from "./mapsearch.js";
 import { sameValue } from "./state.js";
 
@@ -106,6 +106,7 @@ export function createDerive(data) {
       (p.links.length ? linkedPoints(data, i, derived.shown) : new Uint8Array(p.n).fill(1)));
     derived.counts = [0, 0, 0];
     derived.linked.forEach((linked, p) => {
+      if (!data.panels[p].links.length) return;   // nothing was asked of these points
       for (let i = 0; i < linked.length; i++) derived.counts[linked[i] ? 0 : derived.tested[p][i] ? 1 : 2]++;
     });
   }
@@ -123,8 +124,8 @@ export function createDerive(data) {
   /** @param {MapState} doc */
   function allowed({ off }) {
     const { scale, linked, tested } = derived, names = scale.entries.map((o) => o.name);
-    derived.allowed = data.panels.map((_, p) =>
-      allowedPoints(off, linked[p], tested[p], scale.cats?.[p] ?? null, names));
+    derived.allowed = data.panels.map(({ links }, p) => allowedPoints(
+      links.length ? off : off.filter((o) => !LINKS.includes(o)), linked[p], tested[p], scale.cats?.[p] ?? null, names));
   }
   /** @param {MapState} doc @param {boolean} anew whether the searches are others than before */
   function found({ searches }, anew) {

@@ -111,3 +111,12 @@ test("a flight goes to the partner that is walked to, and to the best one in the
   assert.ok(Math.abs(at(1)[1] - 250) < 3);
   assert.ok(placesAround(data, panels, derive.focusOn([0, 5]), 1)[1].zoom > 3);
 });
+
+test("a panel without pairs is drawn plain, and neither counted nor filtered by links", () => {
+  const panel = (name) => ({ name, x: [0, 1], y: [0, 1], ids: [0, 1] });
+  const derive = createDerive(readMap(...packed([panel("A"), panel("B"), panel("C")], [{ left: 0, right: 1, edges: [{ a: 0, b: 0, score: 0.9, q: 0.01, flags: BEYOND }] }])));
+  derive.update({ min: 0, hideSame: false, colour: "", size: "", outline: "", off: ["link:linked", "link:untested"], searches: [] }, null);
+  assert.deepEqual(derive.derived.counts, [2, 0, 2]);
+  assert.deepEqual(derive.derived.allowed.map((o) => [...o]), [[0, 0], [0, 0], [1, 1]]);
+  assert.deepEqual([...derive.derived.linked[2]], [1, 1]);
+});
