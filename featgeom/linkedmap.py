@@ -21,7 +21,7 @@ from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_array
 # %% ../nbs/10b_linkedmap.ipynb #711e1ed2
 MODES = 'token', 'part', 'regex', 'label', 'id'
 _MOST_SEARCHES, _MOST_ASKED, _MOST_PINNED = 6, 200, 200
-_STATES = 'link:linked', 'link:alone', 'link:untested'
+_ENTRIES = 'link:linked', 'link:alone', 'link:untested', 'rest:', 'none:'   # of the legend, besides categories
 _FIELDS = 'a', 'b', 'score', 'null', 'q', 'within', 'within_p', 'token_only', 'mutual', 'meta'
 
 def _only(what, value, known):
@@ -182,8 +182,8 @@ class LinkedMap(Widget):
         entries = as_list('off', entries)
         for o in entries:
             known = isinstance(o, str) and len(o) <= 1000
-            if not known or not (o.startswith('cat:') or o in _STATES):
-                raise FeatgeomError(f'off with {o!r}', f"{', '.join(_STATES)}, cat:NAME", 'Use one of these')
+            if not known or not (o.startswith('cat:') or o in _ENTRIES):
+                raise FeatgeomError(f'off with {o!r}', f"{', '.join(_ENTRIES)}, cat:NAME", 'Use one of these')
         return list(dict.fromkeys(entries))
 
     @traitlets.validate('selected')
@@ -266,9 +266,11 @@ def _states(panels, pairs, i):
     "Of the points of panel `i`: 2 with a pair beyond chance (all, where there are no pairs), 1 tested, 0 not tested."
     out = np.full(len(panels[i].ids), 0 if pairs else 2)
     for (left, right), part in pairs.items():
+        q = np.asarray(part.q, np.float64)
+        tested = np.isfinite(q if np.isfinite(q).any() else np.asarray(part.null, np.float64))
         for side, feature in ((left, part.a), (right, part.b)):
             if side != i: continue
-            for state, rows in ((1, np.isfinite(part.null)), (2, (pair_flags(part) & BEYOND) > 0)):
+            for state, rows in ((1, tested), (2, (pair_flags(part) & BEYOND) > 0)):
                 out = np.maximum(out, state*np.isin(panels[i].ids, np.asarray(feature)[rows]))
     return out
 

@@ -67,7 +67,7 @@ def test_beyond_chance_is_q_where_anything_was_tested():
     part = make_pairs([0, 1, 2, 3], [0, 1, 2, 3], [.5, .5, .5, .5], q=[.05, .051, np.nan, np.nan], null=[.9, .1, .4, np.nan], within_p=[.05, .06, np.nan, .01])
     assert (pair_flags(part) & 4 > 0).tolist() == [True, False, False, False]           # the third beats its null, and was not tested
     assert (pair_flags(part) & 8 > 0).tolist() == [True, False, True, True]
-    assert _states([panel('A', 5), panel('B', 4)], {(0, 1): part}, 0).tolist() == [2, 1, 1, 0, 0]
+    assert _states([panel('A', 5), panel('B', 4)], {(0, 1): part}, 0).tolist() == [2, 1, 0, 0, 0]
     untested = make_pairs([0, 1, 2], [0, 1, 2], [.5, .5, .5], q=[np.nan]*3, null=[.9, .4, np.nan])
     assert (pair_flags(untested) & 4 > 0).tolist() == [False, True, False]
     assert _states([panel('A', 5), panel('B', 4)], {(0, 1): untested}, 1).tolist() == [1, 2, 0, 0] and _states([panel('A', 2)], {}, 0).tolist() == [2, 2]
@@ -291,14 +291,14 @@ def talking(several=False):
     w.send = lambda content, buffers=None: w.sent.append(json.loads(json.dumps(content, allow_nan=False)))
     return w
 
-GOOD_VIEW = dict(places={'A': [.5, .25, 2], 'B': (0, 1, 1)}, min=.25, hide_same=True, colour='concept', size='cluster of A', outline='', off=['link:alone', 'link:untested', 'cat:a', 'cat:a'], boxes=False)
+GOOD_VIEW = dict(places={'A': [.5, .25, 2], 'B': (0, 1, 1)}, min=.25, hide_same=True, colour='concept', size='cluster of A', outline='', off=['link:alone', 'link:untested', 'cat:a', 'cat:a', 'rest:', 'none:'], boxes=False)
 
 def test_searches_and_view_are_taken_as_they_are_meant():
     w = talking()
     w.searches = [dict(text='king'), dict(text='^a', mode='regex', most=True)]
     assert w.searches == [dict(text='king', mode='token', most=False), dict(text='^a', mode='regex', most=True)]
     w.view = GOOD_VIEW
-    assert w.view == {**GOOD_VIEW, 'places': {'A': [.5, .25, 2.], 'B': [0., 1., 1.]}, 'off': ['link:alone', 'link:untested', 'cat:a']}
+    assert w.view == {**GOOD_VIEW, 'places': {'A': [.5, .25, 2.], 'B': [0., 1., 1.]}, 'off': ['link:alone', 'link:untested', 'cat:a', 'rest:', 'none:']}
     w.view = dict(min=np.float32(.5))
     assert json.dumps(w.view) == '{"min": 0.5}'
     w.view, w.searches = {}, []
@@ -317,7 +317,7 @@ def test_searches_refuse(value, says):
     (dict(zoom=1), "with 'zoom'"), (dict(places=[]), 'type list'), (dict(places={'Z': [0, 0, 1]}), "Panel 'Z'"), (dict(places={'A': [0, 0]}), '2 numbers'), (dict(places={'A': [0, 0, 0]}), 'zoom 0'),
     (dict(places={'A': [np.nan, 0, 1]}), 'x nan'), (dict(places={'A': [0, 5, 1]}), 'y 5'), (dict(places={'A': [0, '0', 1]}), "y '0'"), (dict(places={'A': 'abc'}), 'type str'), (dict(min=2), 'min 2'),
     (dict(min=None), 'min None'), (dict(min=True), 'min True'), (dict(hide_same=1), 'hide_same of type int'), (dict(colour='consept'), 'nearest: concept'), (dict(colour=None), 'colour=None'),
-    (dict(size='cluster of B'), "'cluster of A'"), (dict(outline=['concept']), "outline=['concept']"), (dict(off='cat:a'), 'type str'), (dict(off=['cat']), 'Use one') , (dict(off=['link:x']), 'link:alone'),
+    (dict(size='cluster of B'), "'cluster of A'"), (dict(outline=['concept']), "outline=['concept']"), (dict(off='cat:a'), 'type str'), (dict(off=['cat']), 'Use one') , (dict(off=['link:x']), 'link:alone'), (dict(off=['none:x']), 'none:, cat:NAME'),
     (dict(off=[3]), '3'), (dict(boxes='no'), 'boxes of type str'), ({3: 4}, 'with 3')])
 def test_view_refuses(value, says):
     w = talking()
@@ -336,8 +336,8 @@ def test_pins_count_once_and_none_is_refused():
     assert w.pinned == [['A', 2], ['B', 1]]
     for key in ('selected', 'pinned', 'searches', 'view'):
         with pytest.raises(FeatgeomError): setattr(w, key, None)
-    w.view = dict(off=(o for o in ('link:alone', 'cat:')))
-    assert w.view == dict(off=['link:alone', 'cat:']) and repr(w)
+    w.view = dict(off=(o for o in ('link:alone', 'none:')))
+    assert w.view == dict(off=['link:alone', 'none:']) and repr(w)
     many = LinkedMap([panel('A', 300)])
     many.pinned = [['A', i] for i in range(200)]
     with pytest.raises(FeatgeomError, match='At most 200'): many.pinned = [['A', i] for i in range(201)]
