@@ -3,7 +3,8 @@
  */
 
 import { el, needsKernel, shown } from "./kit.js";
-import { alone, amount, evidence, grouped, nameOf, none, title } from "./maplabels.js";
+import { brief } from "./mapcolour.js";
+import { alone, evidence, grouped, nameOf, none, title } from "./maplabels.js";
 import { tokensOf } from "./mapdata.js";
 
 const PAGE = 12;  // partners shown until one beyond them is walked to, or more are asked for
@@ -68,7 +69,7 @@ export function createCard(data, act, host) {
     heading.textContent = partners.length ? kinds : alone(data, o.panel, o.point);
     about.replaceChildren(...facts(data, o));
     list.hidden = !partners.length;
-    heading.hidden = !data.sets.length;
+    heading.hidden = !heading.textContent;
   }
 
   function empty() {
@@ -149,7 +150,7 @@ function facts(data, { panel, point }) {
   data.columns.forEach((column, c) => {
     const values = p.columns[c], v = values ? values[point] : NaN;
     if (!values || Number.isNaN(v) || (column.kind === "category" && v < 0)) return;
-    lines.push([shown(column.name, 40), column.kind === "number" ? amount(v) : shown(column.categories[v], 80)]);
+    lines.push([shown(column.name, 40), column.kind === "number" ? brief(v) : shown(column.categories[v], 80)]);
   });
   const explanation = shown(p.explanations?.[point] ?? "", 600);
   return [

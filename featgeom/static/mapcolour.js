@@ -4,6 +4,7 @@
  */
 
 import { BEYOND, bestEdges, bestScores } from "./mapdata.js";
+import { grouped } from "./maplabels.js";
 
 /** Palette entries of categories: one for all others, and eight of their own. */
 export const CATEGORIES = 9;
@@ -264,12 +265,15 @@ function numberScale(data, key, title, { values, log, range }) {
 }
 
 /**
- * A number for a legend: three digits that count.
+ * Any number as one reads it: all digits before the point, of small ones three that count, a dash for none.
  * @param {number} v
  */
 export function brief(v) {
-  const rounded = Number(v.toPrecision(3));
-  return Math.abs(rounded) >= 1000 ? rounded.toLocaleString("en") : String(rounded).replace("-", "−");
+  const size = Math.abs(v), rounded = Number(size.toPrecision(3));
+  if (!Number.isFinite(v)) return "–";
+  const sign = v < 0 ? "−" : "", far = size >= 1e15 || (size > 0 && size < 1e-3);
+  if (far) return sign + rounded.toExponential().replace("-", "−");
+  return sign + (size < 100 ? String(rounded) : grouped(Math.round(size)));
 }
 
 /**
@@ -306,7 +310,7 @@ function categoryLevels({ cats, names, order }, levels) {
   });
   const said = Array.from({ length: levels }, (_, level) => names[order[level]] ?? "");
   if (order.length > levels) said[last] += " and others";
-  if (missing) said[0] += " or none";
+  if (missing) said[0] += said[0] ? " or none" : "none";
   return { codes, names: said };
 }
 

@@ -28,7 +28,7 @@ import { buildGrid } from "./grid.js";
  * @property {import("./grid.js").Grid} grid
  * @property {Neighbours[]} links one per pair set that this panel is part of
  */
-/** @typedef {Float32Array | Int16Array | Int32Array | null} Column NaN, or -1 of categories, where missing */
+/** @typedef {Float64Array | Int16Array | Int32Array | null} Column NaN, or -1 of categories, where missing */
 /**
  * @typedef {Object} PairSet
  * @property {number} left panel of a
@@ -38,6 +38,7 @@ import { buildGrid } from "./grid.js";
  * @property {Float32Array} score
  * @property {Float32Array} chance the null of each pair
  * @property {Float32Array} q NaN where the pair was not tested
+ * @property {Float32Array} test a number where the pair was tested: `q`, or `chance` in a set without any q
  * @property {Float32Array} within NaN where a side has no variance left
  * @property {Uint8Array} flags TOKEN_ONLY | MUTUAL | BEYOND | WITHIN_BEYOND
  * @property {string} metric
@@ -206,6 +207,28 @@ export function finder(ids) {
 }
 
 /**
+ * The numbers of a column. They were packed in 65,535 steps: where all of them lie by round numbers, as whole ones do
+ * or others with few digits, they are those again; else at least 0 is.
+ * @param {Uint32Array} raw 65535 where missing
+ * @param {ColumnMeta} about
+ */
+function readNumbers(raw, { low, high }) {
+  const out = new Float64Array(raw.length), step = (high - low) / 65534, place = Math.ceil(Math.log10(step));
+  const times = 10 ** Math.max(0, -place), by = 10 ** Math.max(0, place);
+  const round = (/** @type {number} */ v) => Math.round(v * times / by) * by / times + 0;   // + 0: no -0
+  let exact = true;
+  for (let i = 0; i < out.length; i++) {
+    const v = out[i] = raw[i] === 65535 ? NaN : low + step * raw[i];
+    exact &&= v !== v || Math.abs(round(v) - v) <= step * 0.501;
+  }
+  for (let i = 0; i < out.length; i++) {
+    if (exact) out[i] = round(out[i]);
+    else if (Math.abs(out[i]) < step / 2) out[i] = 0;
+  }
+  return out;
+}
+
+/**
  * @param {Uint8Array | undefined} bytes
  * @param {ColumnMeta} about
  * @param {number} n
@@ -214,11 +237,7 @@ export function finder(ids) {
 function readColumn(bytes, about, n) {
   if (!bytes) return null;
   const raw = fromPlanes(bytes, n), missing = bytes.length > n ? 65535 : 255;
-  if (about.kind === "number") {
-    const out = new Float32Array(n), step = (about.high - about.low) / 65534;
-    for (let i = 0; i < n; i++) out[i] = raw[i] === missing ? NaN : about.low + step * raw[i];
-    return out;
-  }
+  if (about.kind === "number") return readNumbers(raw, about);
   const out = about.categories.length > 32767 ? new Int32Array(n) : new Int16Array(n);
   for (let i = 0; i < n; i++) out[i] = raw[i] === missing ? -1 : raw[i];
   return out;
@@ -257,9 +276,9 @@ function readSet(arrays, m, s) {
   const score = fromHundredths(arrays[`score${s}`]), b = fromPlanes(arrays[`b${s}`], score.length);
   const a = new Uint32Array(b.length), degree = arrays[`degree${s}`];
   for (let i = 0, e = 0; i < degree.length; i++) for (const end = e + degree[i]; e < end; e++) a[e] = i;
+  const chance = fromHundredths(arrays[`null${s}`]), q = fromThousandths(arrays[`q${s}`]);
   return {
-    left: m.left, right: m.right, a, b, score, chance: fromHundredths(arrays[`null${s}`]),
-    q: fromThousandths(arrays[`q${s}`]), within: fromHundredths(arrays[`within${s}`]),
+    left: m.left, right: m.right, a, b, score, chance, q, test: q.some((v) => v === v) ? q : chance, within: fromHundredths(arrays[`within${s}`]),
     flags: arrays[`flags${s}`], metric: m.metric, given: m.given ?? "token", total: m.total,
   };
 }
@@ -336,16 +355,17 @@ export function linkedPoints(data, panel, shown) {
 }
 
 /**
- * For every point of a panel, 1 where it has a pair that was compared with chance, whatever is shown now.
+ * For every point of a panel, 1 where it has a pair that was tested, whatever is shown now. In a panel without any
+ * pairs there was nothing to test: all 1.
  * @param {MapData} data
  * @param {number} panel
  * @returns {Uint8Array}
  */
 export function testedPoints(data, panel) {
-  const out = new Uint8Array(data.panels[panel].n);
-  for (const link of data.panels[panel].links) {
-    const { chance, left, a, b } = data.sets[link.set], end = left === panel ? a : b;
-    for (let e = 0; e < end.length; e++) if (chance[e] === chance[e]) out[end[e]] = 1;   // a number, not NaN
+  const { n, links } = data.panels[panel], out = new Uint8Array(n).fill(links.length ? 0 : 1);
+  for (const link of links) {
+    const { test, left, a, b } = data.sets[link.set], end = left === panel ? a : b;
+    for (let e = 0; e < end.length; e++) if (test[e] === test[e]) out[end[e]] = 1;   // a number, not NaN
   }
   return out;
 }

@@ -29,17 +29,6 @@ const NUMBERS = new Intl.NumberFormat("en");   // making one is slow
 export const grouped = (n) => NUMBERS.format(n);
 
 /**
- * Any number, three digits of it.
- * @param {number} v
- */
-export function amount(v) {
-  const size = Math.abs(v);
-  if (!Number.isFinite(v)) return "–";
-  if (size >= 1e6 || (size > 0 && size < 1e-3)) return v.toExponential(1).replace("-", "−");
-  return (v < 0 ? "−" : "") + (size >= 100 ? grouped(Math.round(size)) : String(Number(size.toPrecision(3))));
-}
-
-/**
  * @param {import("./mapdata.js").MapData} data
  * @param {number} panel
  * @param {number} point
@@ -103,7 +92,7 @@ export function spoken(data, { panel, point, partners }, partner) {
   /** @param {number} p @param {number} i */
   const said = (p, i) => [nameOf(data, p, i), ...tokensOf(data, p, i).slice(0, 3).map((t) => shown(t, 24))].join(", ");
   const own = said(panel, point), to = partners[partner], count = partners.length;
-  if (!to) return data.sets.length ? `${own}; ${alone(data, panel, point)}.` : `${own}.`;
+  if (!to) return `${[own, alone(data, panel, point)].filter(Boolean).join("; ")}.`;
   const { panel: p, point: i, set: s, edge: e } = to, set = data.sets[s];
   const within = set.flags[e] & TOKEN_ONLY ? "" : `within ${set.given} ${short(set.within[e])}`;
   const more = [within, doubt(set, e), weak(set, e)].filter(Boolean).join(", ");
@@ -122,14 +111,16 @@ export function weak(set, e) {
 }
 
 /**
- * Why a feature has no partner here.
+ * Why a feature has no partner here; "" in a panel that has no pairs.
  * @param {import("./mapdata.js").MapData} data
  * @param {number} panel
  * @param {number} point
  */
-export const alone = (data, panel, point) =>
-  (partnersOf(data, panel, point).some((o) => Number.isFinite(data.sets[o.set].chance[o.edge]))
-    ? "no partner at this score" : "not tested: fires too rarely");
+export function alone(data, panel, point) {
+  if (!data.panels[panel].links.length) return "";
+  const tested = partnersOf(data, panel, point).some((o) => Number.isFinite(data.sets[o.set].test[o.edge]));
+  return tested ? "no partner at this score" : "not tested";
+}
 
 /**
  * Whether a pair is better than chance.
@@ -139,6 +130,8 @@ export const alone = (data, panel, point) =>
 export const beyond = (set, e) => Boolean(set.flags[e] & BEYOND);
 
 /** @typedef {{x: number, y: number, w: number, h: number}} Rect */
+
+const BESIDE = 26;   // pixels from a mark to a label that is still seen to be its
 
 /**
  * Put boxes near their anchors so that they stay inside, keep off each other and off the anchors. Greedy, in the given
@@ -173,6 +166,18 @@ export function placeLabels(wanted, width, height, gap = 12) {
     placed.push(best);
   }
   return placed;
+}
+
+/**
+ * The line that leads from a box to its anchor; null where the box stands beside it.
+ * @param {Rect} box
+ * @param {number} x of the anchor
+ * @param {number} y
+ * @returns {[number, number, number, number] | null} from the nearest point of the box to the anchor
+ */
+export function leaderOf(box, x, y) {
+  const fx = Math.max(box.x, Math.min(box.x + box.w, x)), fy = Math.max(box.y, Math.min(box.y + box.h, y));
+  return Math.hypot(x - fx, y - fy) > BESIDE ? [fx, fy, x, y] : null;
 }
 
 /**

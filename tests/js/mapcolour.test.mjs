@@ -178,8 +178,10 @@ test("levels of categories are their order; of more than there are levels the la
   assert.deepEqual(levelsOf(data, "", shown, 3), { codes: data.panels.map((p) => new Uint8Array(p.n)), names: ["", "", ""] });
 });
 
-test("numbers in a legend have three digits that count", () => {
-  assert.deepEqual([0.123456, -0.5, 12345.6, 0, 1e-7, 999.6, 3].map(brief), ["0.123", "−0.5", "12,300", "0", "1e−7", "1,000", "3"]);
+test("numbers have all digits before the point, and of small ones three that count", () => {
+  const numbers = [0.123456, -0.5, 12345.6, 0, 1e-7, 999.6, 3, -0.00123, 99.96, 1.7e9 + 40, -2016, 1e22, -1.234e-5, NaN, Infinity];
+  assert.deepEqual(numbers.map(brief),
+    ["0.123", "−0.5", "12,346", "0", "1e−7", "1,000", "3", "−0.00123", "100", "1,700,000,040", "−2,016", "1e+22", "−1.23e−5", "–", "–"]);
 });
 
 // ---- palettes

@@ -46,7 +46,7 @@ test("all that Python packs is read, and what it leaves out is none", () => {
   assert.deepEqual([a.rows, a.total, a.missing, a.explanations, a.clusterLabels, [...a.shares]], ["spans", 1000, 4, ["a", "", "b"], ["u", "v"], [255, 51, 0]]);
   assert.deepEqual([0, 1, 2].map((i) => tokensOf(data, 0, i)), [["k"], [], ["l", "k"]]);
   assert.deepEqual(a.columns.map((o) => [...o]), [[-1, NaN, 3], [1, -1, 0], [299, -1, 0]]);
-  assert.ok(a.columns[0] instanceof Float32Array && a.columns[1] instanceof Int16Array && b.cluster instanceof Int16Array);
+  assert.ok(a.columns[0] instanceof Float64Array && a.columns[1] instanceof Int16Array && b.cluster instanceof Int16Array);
   assert.deepEqual([b.rows, b.total, b.missing, b.explanations, b.shares, b.fires, b.columns, [...b.cluster]], ["tokens", null, 0, null, null, null, [null, null, null], [-1]]);
   assert.deepEqual([tokensOf(data, 1, 0), [...b.tokenStart], b.tokens.length], [[], [0, 0], 0]);
   assert.deepEqual([data.columns, data.sets[0].given, data.sets[0].a.length], [columns, "span", 0]);
@@ -135,11 +135,38 @@ test("pairs that Python answers later change neither who is linked nor the score
   assert.deepEqual([...bestScores(data, 0, shown)], floats([0.9, NaN, 0.7]));
 });
 
-test("a point was tested when any of its pairs has a null, whatever the slider hides", () => {
+test("a point was tested when any of its pairs has a q, or a null where there are no q's, whatever the slider hides", () => {
   const panel = (ids) => ({ name: "p", x: ids, y: ids, ids });
-  const edge = (a, b, chance) => ({ a, b, score: 0.1, null: chance });
-  const data = readMap(...packed([panel([0, 1, 2, 3]), panel([0, 1])], [{ left: 0, right: 1, edges: [edge(0, 0, 0.2), edge(1, 0, NaN), edge(3, 1, 0.5), edge(3, 0, NaN)] }]));
+  const edge = (a, b, chance, q = NaN) => ({ a, b, score: 0.1, null: chance, q });
+  const read = (edges, ...more) => readMap(...packed([panel([0, 1, 2, 3]), panel([0, 1]), panel([0, 1])], [{ left: 0, right: 1, edges }, ...more]));
+  const nulls = [edge(0, 0, 0.2), edge(1, 0, NaN), edge(3, 1, 0.5), edge(3, 0, NaN)], data = read(nulls);
   assert.deepEqual([...testedPoints(data, 0)], [1, 0, 0, 1]);
   assert.deepEqual([...testedPoints(data, 1)], [1, 1]);
+  assert.deepEqual([...testedPoints(data, 2)], [1, 1]);                 // no pairs at all: nothing was left out
   assert.deepEqual([...linkedPoints(data, 0, shownEdges(data, 0.9, false))], [0, 0, 0, 0]);
+  assert.equal(data.sets[0].test, data.sets[0].chance);
+  const tests = read([edge(0, 0, 0.2), edge(1, 0, 0.1, 1), edge(3, 1, 0.5, 0.01), edge(3, 0, NaN)], { left: 0, right: 2, edges: [edge(2, 0, 0.3)] });
+  assert.deepEqual([...testedPoints(tests, 0)], [0, 1, 1, 1]);          // each set by itself
+  assert.deepEqual([...testedPoints(tests, 1)], [1, 1]);
+  assert.deepEqual([...testedPoints(tests, 2)], [1, 0]);
+  assert.equal(tests.sets[0].test, tests.sets[0].q);
+});
+
+test("columns of numbers come back as they were: zero is zero, whole ones are whole, large and tiny ones differ", () => {
+  const read = (values) => {
+    const [low, high] = [Math.min(...values), Math.max(...values)], ids = values.map((_, i) => i);
+    const bytes = planes([...values.map((v) => (high > low ? Math.round((v - low) / (high - low) * 65534) : 0)), 65535], 2);
+    const p = { name: "A", ids: [...ids, ids.length], x: [...ids, 0], y: [...ids, 0], columns: [bytes] };
+    return readMap(...packed([p], [], { columns: [{ name: "c", kind: "number", low, high }] })).panels[0].columns[0];
+  };
+  for (const values of [[-3, -2, -1, 0, 1], [0.1, 0.25, -0.3, 17.05], [0, 10, 20, 30, 40].map((s) => 1.7e9 + s), [0, 60000, 59999, 7], [5, 5], [0, 0], [-7, 7e4, 0]]) {
+    const got = read(values);
+    assert.deepEqual([...got.subarray(0, -1)], values);
+    assert.ok(Number.isNaN(got.at(-1)));
+  }
+  for (const values of [[1, 2, 3, 4, 5].map((v) => v * 1e-50), [1, 2, 3].map((v) => v * 1e300), [2 ** 60, 2 ** 60 + 2 ** 20], [0, 300000, 123456]]) {
+    const got = [...read(values)].slice(0, -1), close = (Math.max(...values) - Math.min(...values)) / 6000;
+    got.forEach((v, i) => assert.ok(Math.abs(v - values[i]) <= close, `${v} for ${values[i]}`));
+    assert.equal(new Set(got).size, values.length);
+  }
 });
