@@ -18,6 +18,9 @@ import { overlap } from "./maplabels.js";
 
 const ENOUGH = 2000;   // points of a cluster that its middle and box are taken from
 const PILL = 16, WIDEST = 190, AREA = 11000, MOST = 60;
+/** Ways that a name may step aside, the shortest first. */
+const STEPS = [-40, -32, -24, -16, -8, 0, 8, 16, 24, 32, 40].flatMap((dy) =>
+  [-120, -90, -60, -30, 0, 30, 60, 90, 120].map((dx) => [dx, dy])).sort((a, b) => Math.hypot(...a) - Math.hypot(...b));
 
 /**
  * Clusters that have points and a name, the largest first.
@@ -89,6 +92,32 @@ export function placeNames(clusters, view, width, height, zoom) {
     if (pills.length >= Math.min(MOST, Math.round(room))) break;
   }
   return pills;
+}
+
+/**
+ * The names again, those that lie on a mark a little aside if there is room.
+ * @param {Pill[]} pills
+ * @param {{x: number, y: number, r: number}[]} marks
+ * @param {number} width
+ * @param {number} height
+ * @returns {Pill[]} in the same order
+ */
+export function stepAside(pills, marks, width, height) {
+  /** @param {Pill} o */
+  const free = ({ x, y, w, h }) =>
+    marks.every((m) => Math.hypot(m.x - held(m.x, x, x + w), m.y - held(m.y, y, y + h)) > m.r);
+  const out = pills.slice();
+  pills.forEach((pill, p) => {
+    if (free(pill)) return;
+    for (const [dx, dy] of STEPS) {
+      const next = { ...pill, x: pill.x + dx, y: pill.y + dy };
+      const inside = next.x >= 2 && next.y >= 2 && next.x + next.w <= width - 2 && next.y + next.h <= height - 2;
+      if (!inside || !free(next) || out.some((o, k) => k !== p && overlap(o, next))) continue;
+      out[p] = next;
+      break;
+    }
+  });
+  return out;
 }
 
 /**

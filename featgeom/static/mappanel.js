@@ -8,8 +8,8 @@ import { cssVar, el, shown } from "./kit.js";
 import { gridInBox, gridInCircle, gridInPolygon, gridNearest, gridToward } from "./grid.js";
 import { sameToken } from "./mapdata.js";
 import { gestures } from "./mapgestures.js";
-import { evidence, grouped, placeLabels, title } from "./maplabels.js";
-import { clustersOf, placeNames, rectOf } from "./mapnames.js";
+import { evidence, grouped, leaderOf, placeLabels, title } from "./maplabels.js";
+import { clustersOf, placeNames, rectOf, stepAside } from "./mapnames.js";
 import { radiusFor, readStyles, styleOf } from "./mapstyle.js";
 import { cpuBackend } from "./splat.js";
 import { fitBox, keepInside, placeOf, viewAt } from "./view.js";
@@ -61,7 +61,7 @@ export function createPanel(data, index, act, hint) {
   /** @type {import("./view.js").Place} */
   let place = home();
   /** @type {Derived} */
-  let derived = { focus: null, partner: 0, pinned: [], looks: [], shown: [], found: [], allowed: [], beyond: "" };
+  let derived = /** @type {any} */ ({ focus: null, partner: 0, pinned: [], looks: [], allowed: [] });   // until it is told
   /** @type {import("./mapgestures.js").Outline | null} */
   let outline = null;
   /** @type {ReturnType<typeof readStyles>} */
@@ -71,8 +71,14 @@ export function createPanel(data, index, act, hint) {
   let mark = "", markEdge = "", ink = "", paper = "", shade = "", scroll = "", boxes = false;
   /** @type {import("./mapgestures.js").Tool} */
   let tool = { tool: "move", combine: "new" };
-  /** @type {import("./mapnames.js").Pill[]} */
+  /** @type {import("./mapnames.js").Pill[]} where names stand when nothing is marked */
+  let spots = [];
+  /** @type {import("./mapnames.js").Pill[]} where they stand */
   let pills = [];
+  /** @type {HTMLElement[]} */
+  let pillNodes = [];
+  /** @type {{focus: Derived["focus"], lines: number[][]}} from labels to their marks */
+  let leaders = { focus: null, lines: [] };
 
   function home() {
     return { x: (world.x0 + world.x1) / 2, y: (world.y0 + world.y1) / 2, zoom: 1 };
@@ -131,11 +137,15 @@ export function createPanel(data, index, act, hint) {
     of = styleOf(derived.looks[index]);
     backend.setStyle(of, styles.style, styles.paper);
     const able = ones(tested), alone = able - linked.reduce((sum, v, i) => sum + (v & tested[i]), 0), rest = p.n - able;
-    const compared = !data.sets.length ? [] : [el("span", { class: "lm-hollow" }),
-      `${grouped(alone)} of ${grouped(able)} tested have no partner ${derived.beyond}`,
-      rest ? ` · ${grouped(rest)} not tested` : ""];
-    count.replaceChildren(chosen ? el("b", {}, `${grouped(chosen)} selected${compared.length ? " · " : ""}`) : "",
-      ...compared, p.missing ? ` · ${grouped(p.missing)} not on the map` : "");
+    const compared = !able || !p.links.length ? "" : alone
+      ? `${grouped(alone)} of ${grouped(able)} tested have no partner ${derived.beyond}`
+      : `all ${grouped(able)} tested have a partner ${derived.beyond}`;
+    const words = [
+      chosen && el("b", {}, `${grouped(chosen)} selected`),
+      compared && el("span", {}, alone ? el("span", { class: "lm-hollow" }) : null, compared),
+      rest && `${grouped(rest)} not tested`, p.missing && `${grouped(p.missing)} not on the map`,
+    ].filter(Boolean);
+    count.replaceChildren(...words.flatMap((o, w) => /** @type {(Node | string)[]} */ (w ? [" · ", o] : [o])));
   }
 
   /** @param {boolean} [moving] whether a fair sample of very many points will do */
@@ -153,18 +163,32 @@ export function createPanel(data, index, act, hint) {
 
   /** Names of clusters, and their boxes below all names. */
   function drawNames() {
-    pills = placeNames(clusters, view, width, height, place.zoom);
+    spots = placeNames(clusters, view, width, height, place.zoom);
     /** @param {string} own */
     const colour = (own) => (own && own !== "--lm-c0" ? `;--lm-own:var(${own})` : "");
-    const rects = (boxes ? pills : []).map(({ cluster }) => {
+    const rects = (boxes ? spots : []).map(({ cluster }) => {
       const { x0, y0, x1, y1 } = rectOf(cluster, view), px = [x0 - 3, y0 - 3, x1 - x0 + 6, y1 - y0 + 6].map(Math.round);
       const style = `left:${px[0]}px;top:${px[1]}px;width:${px[2]}px;height:${px[3]}px`;
       return el("div", { style: style + colour(colourOf(cluster)) });
     });
-    names.replaceChildren(...rects, ...pills.map(({ x, y, w, h, cluster }) => {
+    pillNodes = spots.map(({ x, y, w, h, cluster }) => {
       const style = `left:${(x + w / 2).toFixed(1)}px;top:${(y + h / 2).toFixed(1)}px`;
       return el("span", { class: "fg-text", dir: "auto", style: style + colour(colourOf(cluster)) }, cluster.text);
-    }));
+    });
+    names.replaceChildren(...rects, ...pillNodes);
+    pills = spots;
+    clearMarks();
+  }
+
+  /** Names off the marks. */
+  function clearMarks() {
+    const before = pills;
+    pills = stepAside(spots, marks().map(({ x, y, r }) => ({ x, y, r: r + 4 })), width, height);
+    pills.forEach(({ x, y, w, h }, s) => {
+      if (x === before[s].x && y === before[s].y) return;
+      pillNodes[s].style.left = `${(x + w / 2).toFixed(1)}px`;
+      pillNodes[s].style.top = `${(y + h / 2).toFixed(1)}px`;
+    });
   }
 
   /**
@@ -241,8 +265,21 @@ export function createPanel(data, index, act, hint) {
     if (!width) return;
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     ctx.clearRect(0, 0, width, height);
+    if (leaders.focus === derived.focus) leaders.lines.forEach(drawLeader);
     marks().forEach(drawMark);
     if (outline) drawOutline(outline);
+  }
+
+  /** @param {number[]} line */
+  function drawLeader([fx, fy, x, y]) {
+    for (const [colour, line] of /** @type {const} */ ([[paper, 3.5], [ink, 1.25]])) {
+      ctx.beginPath();
+      ctx.moveTo(fx, fy);
+      ctx.lineTo(x, y);
+      ctx.strokeStyle = colour;
+      ctx.lineWidth = line;
+      ctx.stroke();
+    }
   }
 
   /** @param {import("./mapgestures.js").Outline} outline */
@@ -288,6 +325,7 @@ export function createPanel(data, index, act, hint) {
   function drawLabels() {
     const { focus, partner } = derived;
     labels.replaceChildren();
+    clearMarks();
     if (!focus) return;
     /** @type {{node: HTMLElement, point: number}[]} */
     const made = [];
@@ -308,9 +346,15 @@ export function createPanel(data, index, act, hint) {
       x: Math.max(0, Math.min(width, sx(point))), y: Math.max(0, Math.min(height, sy(point))),
       w: node.offsetWidth, h: node.offsetHeight,
     }));
+    /** @type {number[][]} */
+    const lines = [], had = leaders.focus === focus && leaders.lines.length;
     placeLabels(wanted, width, height).forEach((spot, s) => {
       made[s].node.style.transform = `translate(${Math.round(spot.x)}px, ${Math.round(spot.y)}px)`;
+      const { point } = made[s], line = inside(point) && leaderOf(spot, sx(point), sy(point));
+      if (line) lines.push(line);
     });
+    leaders = { focus, lines };
+    if (lines.length || had) drawOverlay();
   }
 
   /** @param {import("./mapdata.js").Partner} o @param {number} rest */

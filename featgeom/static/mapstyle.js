@@ -13,9 +13,12 @@ export const OUTLINES = 3;
 
 /** Looks of a point, the lowest layer first. */
 export const LAYERS = [
-  "dim hollow", "dim", "untested hollow", "hollow", "full", "partner", "selected hollow", "selected", "found hollow",
-  "found",
+  "off hollow", "off", "dim hollow", "dim", "untested hollow", "hollow", "left hollow", "full", "partner",
+  "selected hollow", "selected", "found hollow", "found",
 ];
+const [OFF, DIM, UNTESTED, LEFT, FULL, PARTNER, SELECTED, FOUND] = [
+  "off hollow", "dim hollow", "untested hollow", "left hollow", "full", "partner", "selected hollow", "found hollow",
+].map((name) => LAYERS.indexOf(name));
 
 /** @typedef {import("./splat.js").Style} Style */
 /** @typedef {import("./splat.js").Rgb} Rgb */
@@ -57,6 +60,9 @@ export function readStyles(root) {
   return { paper: colour("--lm-paper"), style: (number) => (made[number] ??= makeStyle(number, colour)) };
 }
 
+/** Opacity of layers, by the first word of their names; the others' depends on the colour. @type {Record<string, number>} */
+const FAINT = { off: 0.05, dim: 0.16, untested: 0.4, hollow: 0.55, left: 0.9 };
+
 /**
  * @param {number} number
  * @param {(name: string) => Rgb} colour
@@ -65,13 +71,13 @@ export function readStyles(root) {
 function makeStyle(number, colour) {
   const outline = number % OUTLINES, rest = Math.floor(number / OUTLINES), shade = Math.floor(rest / SIZES.length);
   const layer = Math.floor(shade / COLOURS), code = shade % COLOURS, name = LAYERS[layer];
-  const hollow = name.endsWith("hollow"), found = name.startsWith("found"), strong = layer > 4, untested = name.startsWith("untested");
+  const hollow = name.endsWith("hollow"), found = name.startsWith("found"), strong = layer >= PARTNER;
   const fill = colour(found ? `--lm-f${code}` : name === "partner" ? "--lm-mark" : colourVar(code));
-  const faint = name.startsWith("dim") ? 0.16 : untested ? 0.4 : hollow ? 0.55 : code ? 0.82 : 0.6;
-  const size = SIZES[rest % SIZES.length] * (untested ? 0.75 : 1);
+  const faint = FAINT[name.split(" ")[0]] ?? (code ? 0.82 : 0.6);
+  const size = SIZES[rest % SIZES.length] * (layer === UNTESTED ? 0.75 : 1);
   const plain = {
-    layer, strong, fill, alpha: hollow ? 0 : faint, ring: fill, ringAlpha: hollow ? faint : 0, scale: size, line: 1,
-    edge: colour("--lm-ink"), edgeAlpha: name.startsWith("dim") ? 0.16 : 0.9, edgeLine: outline,
+    layer, strong, fill, alpha: hollow ? 0 : faint, ring: fill, ringAlpha: hollow ? faint : 0, scale: size,
+    line: layer === LEFT ? 1.5 : 1, edge: colour("--lm-ink"), edgeAlpha: layer < UNTESTED ? faint : 0.9, edgeLine: outline,
   };
   if (!strong) return plain;
   const ring = found ? fill : colour("--lm-ink"), scale = size * (found ? 1.7 : 1.5), line = found ? 2 : 1;
@@ -94,25 +100,26 @@ function makeStyle(number, colour) {
  */
 
 /**
+ * A style number for every point. Where the legend has switched points off, hollow ones that are left stand out.
  * @param {Looks} looks
- * @returns {Uint16Array} a style number for every point
+ * @returns {Uint16Array}
  */
 export function styleOf({ linked, tested, codes, size, outline, selected, partners, found, allowed, dimmed }) {
-  const n = linked.length, out = new Uint16Array(n);
+  const n = linked.length, out = new Uint16Array(n), filtered = allowed.includes(0);
   for (let i = 0; i < n; i++) {
-    let layer = dimmed || linked[i] ? linked[i] + (dimmed ? 0 : 3) : 2 + tested[i], colour = codes[i];
+    let layer = dimmed ? DIM + linked[i] : linked[i] ? FULL : filtered ? LEFT : UNTESTED + tested[i], colour = codes[i];
     let edge = outline ? outline[i] : 0;
-    if (!allowed[i]) layer = linked[i];
+    if (!allowed[i]) layer = OFF + linked[i];
     else if (found[i]) {
-      layer = 8 + linked[i];
+      layer = FOUND + linked[i];
       colour = found[i] - 1;
       if (selected[i]) edge = 2;
-    } else if (selected[i]) layer = 6 + linked[i];
+    } else if (selected[i]) layer = SELECTED + linked[i];
     else if (partners[i]) {
-      layer = 5;
+      layer = PARTNER;
       colour = 0;
     }
-    out[i] = ((layer * COLOURS + colour) * 4 + (size ? size[i] : 1)) * 3 + edge;
+    out[i] = styleNumber(layer, colour, size ? size[i] : 1, edge);
   }
   return out;
 }

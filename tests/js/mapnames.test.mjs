@@ -2,7 +2,7 @@
 import test from "node:test";
 import assert from "node:assert/strict";
 import { overlap } from "../../featgeom/static/maplabels.js";
-import { clustersOf, placeNames, rectOf, textWidth } from "../../featgeom/static/mapnames.js";
+import { clustersOf, placeNames, rectOf, stepAside, textWidth } from "../../featgeom/static/mapnames.js";
 
 function random(seed) {
   let s = seed;
@@ -71,6 +71,22 @@ test("no more names than a small panel has room for, and none of what is not on 
   assert.ok(few <= 6 && placeNames(clusters, far, 250, 250, 4).length > few);
   assert.deepEqual(placeNames(clusters, { k: 1, tx: 5000, ty: 0 }, 500, 500, 1), []);
   assert.deepEqual(placeNames([], { k: 1, tx: 0, ty: 0 }, 500, 500, 1), []);
+});
+
+test("names step aside from marks if there is room, keep off each other and inside, and stay where there is none", () => {
+  const pills = placeNames(clustersOf(forty()), { k: 1, tx: -50, ty: -80 }, 600, 600, 3);
+  const marks = pills.slice(0, 6).map((o, i) => ({ x: o.x + o.w * i / 5, y: o.y + 8, r: 12 }));
+  const on = (o, m) => Math.hypot(m.x - Math.max(o.x, Math.min(o.x + o.w, m.x)), m.y - Math.max(o.y, Math.min(o.y + o.h, m.y))) <= m.r;
+  const next = stepAside(pills, marks, 600, 600);
+  assert.deepEqual(next.map((o) => o.cluster), pills.map((o) => o.cluster));
+  next.forEach((o, i) => {
+    assert.ok(!marks.some((m) => on(o, m)) && o.x >= 2 && o.y >= 2 && o.x + o.w <= 598 && o.y + o.h <= 598);
+    for (const other of next.slice(i + 1)) assert.equal(overlap(o, other), 0);
+    if (!marks.some((m) => on(pills[i], m))) assert.equal(o, pills[i]);
+    else assert.ok(Math.hypot(o.x - pills[i].x, o.y - pills[i].y) < 60);
+  });
+  assert.deepEqual(stepAside(pills, [{ x: 300, y: 300, r: 900 }], 600, 600), pills);
+  assert.deepEqual(stepAside(pills, [], 600, 600), pills);
 });
 
 test("inside a large cluster its name stays on screen", () => {

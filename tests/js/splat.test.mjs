@@ -213,19 +213,20 @@ test("no points at all: paper", () => {
 
 test("which look a point has, as a naive choice says: not allowed, found, selected, partner, tested or not", () => {
   const rand = seeded(9), n = 4000, mask = (share) => Uint8Array.from({ length: n }, () => Number(rand() < share)), up = (k) => Uint8Array.from({ length: n }, () => rand() * k);
-  for (const dimmed of [false, true]) for (const [size, outline] of [[null, null], [up(4), up(3)]]) {
+  for (const dimmed of [false, true]) for (const filtered of [false, true]) for (const [size, outline] of [[null, null], [up(4), up(3)]]) {
     const found = mask(0.3).map((v) => v * (1 + Math.floor(rand() * 6)));
     const looks = { linked: mask(0.5), tested: mask(0.5), codes: up(COLOURS), scale: null, size, outline, selected: mask(0.3), partners: mask(0.3), found, allowed: mask(0.8), dimmed };
+    if (!filtered) looks.allowed.fill(1);
     const seen = new Set(), got = styleOf(looks);
     for (let i = 0; i < n; i++) {
       const hollow = looks.linked[i] ? "" : " hollow";
-      const [layer, colour] = !looks.allowed[i] ? [`dim${hollow}`, looks.codes[i]] : found[i] ? [`found${hollow}`, found[i] - 1] : looks.selected[i] ? [`selected${hollow}`, looks.codes[i]]
-        : looks.partners[i] ? ["partner", 0] : [dimmed ? `dim${hollow}` : looks.linked[i] ? "full" : looks.tested[i] ? "hollow" : "untested hollow", looks.codes[i]];
+      const [layer, colour] = !looks.allowed[i] ? [`off${hollow}`, looks.codes[i]] : found[i] ? [`found${hollow}`, found[i] - 1] : looks.selected[i] ? [`selected${hollow}`, looks.codes[i]]
+        : looks.partners[i] ? ["partner", 0] : [dimmed ? `dim${hollow}` : looks.linked[i] ? "full" : filtered ? "left hollow" : looks.tested[i] ? "hollow" : "untested hollow", looks.codes[i]];
       const edge = looks.allowed[i] && found[i] && looks.selected[i] ? 2 : outline ? outline[i] : 0;   // a found one that is selected has a ring of ink
       seen.add(layer);
       assert.equal(got[i], styleNumber(LAYERS.indexOf(layer), colour, size ? size[i] : 1, edge));
     }
-    assert.equal(seen.size, dimmed ? 7 : 10);
+    assert.equal(seen.size, 5 + (dimmed ? 2 : filtered ? 2 : 3) + (filtered ? 2 : 0));
   }
   assert.ok(styleNumber(LAYERS.length - 1, COLOURS - 1, SIZES.length - 1, OUTLINES - 1) < 65536);
 });
@@ -249,8 +250,11 @@ test("styles are made when they are first asked for, from the variables of the p
       const style = styles.style(styleNumber(layer(name), 2, 1, 0)), hollow = name.endsWith("hollow");
       assert.equal(style.strong, /^(partner|selected|found)/.test(name));
       assert.equal(style.ringAlpha > style.alpha || style.fill === styles.paper, hollow, name);
-      assert.equal(Math.max(style.alpha, style.ringAlpha) < 0.3, name.startsWith("dim"));
+      assert.equal(Math.max(style.alpha, style.ringAlpha) < 0.3, /^(dim|off)/.test(name));
     }
+    const [off, left, hollow, untested] = ["off hollow", "left hollow", "hollow", "untested hollow"].map((name) => styles.style(styleNumber(layer(name), 2, 1, 2)));
+    assert.deepEqual([off.ringAlpha, off.edgeAlpha, left.ringAlpha, left.line, left.scale], [0.05, 0.05, 0.9, 1.5, 1]);
+    assert.ok(left.ringAlpha > hollow.ringAlpha && hollow.ringAlpha > untested.ringAlpha && hollow.scale > untested.scale);
   } finally { globalThis.getComputedStyle = had; }
 });
 
