@@ -167,8 +167,9 @@ export function gestures(plot, panel, act) {
     fingers.delete(e.pointerId);
     dragged = !done || done.moved || Boolean(pinch) || held;   // then what follows is no click
     if (pinch) {
-      pinch = null;
-      for (const left of fingers.values()) begin(left, { moved: true });
+      const from = [...fingers.values()];
+      pinch = from.length > 1 ? { view: panel.view(), from } : null;
+      if (from.length === 1) begin(from[0], { moved: true });
       return;
     }
     if (!done) return;

@@ -241,6 +241,21 @@ test("touch: two fingers zoom and pan about what is under them; the one left pan
   assert.deepEqual(o.take(), []);                                                        // neither tap nor selection
 });
 
+test("touch: of three fingers two go on from where they are, whichever is lifted", () => {
+  for (const lifted of [1, 2, 3]) {
+    const o = stage({ zoom: 2 }), at = { 1: [100, 200], 2: [200, 200], 3: [150, 300] };
+    for (const id of [1, 2, 3]) o.touch("pointerdown", ...at[id], id);
+    o.touch("pointerup", ...at[lifted], lifted);
+    const [a, b] = [1, 2, 3].filter((id) => id !== lifted), away = o.view();
+    for (const id of [a, b]) o.touch("pointermove", at[id][0] + 10, at[id][1], id);
+    assert.deepEqual(o.view(), { k: away.k, tx: away.tx + 10, ty: away.ty });
+    o.touch("pointerup", at[b][0] + 10, at[b][1], b);
+    o.touch("pointermove", at[a][0] + 40, at[a][1], a);
+    assert.deepEqual(o.view(), { k: away.k, tx: away.tx + 40, ty: away.ty });
+    assert.ok(o.take().every(([name]) => name === "move"));
+  }
+});
+
 test("touch: fingers that came down elsewhere do nothing here", () => {
   const o = stage({ zoom: 3 });
   o.touch("pointerdown", 100, 200, 2);                                                   // the first one is on the page
