@@ -60,8 +60,19 @@ export function readStyles(root) {
   return { paper: colour("--lm-paper"), style: (number) => (made[number] ??= makeStyle(number, colour)) };
 }
 
+/**
+ * A quarter of a colour on paper: however many such points lie on each other, they stay as pale.
+ * @param {Rgb} own
+ * @param {Rgb} paper
+ * @returns {Rgb}
+ */
+function mixed(own, paper) {
+  const [r, g, b] = own.map((v, c) => Math.round(0.25 * v + 0.75 * paper[c]));
+  return [r, g, b];
+}
+
 /** Opacity of layers, by the first word of their names; the others' depends on the colour. @type {Record<string, number>} */
-const FAINT = { off: 0.05, dim: 0.16, untested: 0.4, hollow: 0.55, left: 0.9 };
+const FAINT = { off: 0.2, dim: 0.16, untested: 0.4, hollow: 0.55, left: 0.9 };
 
 /**
  * @param {number} number
@@ -72,7 +83,8 @@ function makeStyle(number, colour) {
   const outline = number % OUTLINES, rest = Math.floor(number / OUTLINES), shade = Math.floor(rest / SIZES.length);
   const layer = Math.floor(shade / COLOURS), code = shade % COLOURS, name = LAYERS[layer];
   const hollow = name.endsWith("hollow"), found = name.startsWith("found"), strong = layer >= PARTNER;
-  const fill = colour(found ? `--lm-f${code}` : name === "partner" ? "--lm-mark" : colourVar(code));
+  const own = colour(found ? `--lm-f${code}` : name === "partner" ? "--lm-mark" : colourVar(code));
+  const paper = colour("--lm-paper"), fill = layer < DIM ? mixed(own, paper) : own;
   const faint = FAINT[name.split(" ")[0]] ?? (code ? 0.82 : 0.6);
   const size = SIZES[rest % SIZES.length] * (layer === UNTESTED ? 0.75 : 1);
   const plain = {
@@ -81,7 +93,7 @@ function makeStyle(number, colour) {
   };
   if (!strong) return plain;
   const ring = found ? fill : colour("--lm-ink"), scale = size * (found ? 1.7 : 1.5), line = found ? 2 : 1;
-  return { ...plain, fill: hollow ? colour("--lm-paper") : fill, alpha: 1, ring, ringAlpha: 1, scale, line };
+  return { ...plain, fill: hollow ? paper : fill, alpha: 1, ring, ringAlpha: 1, scale, line };
 }
 
 /**

@@ -253,7 +253,8 @@ test("styles are made when they are first asked for, from the variables of the p
       assert.equal(Math.max(style.alpha, style.ringAlpha) < 0.3, /^(dim|off)/.test(name));
     }
     const [off, left, hollow, untested] = ["off hollow", "left hollow", "hollow", "untested hollow"].map((name) => styles.style(styleNumber(layer(name), 2, 1, 2)));
-    assert.deepEqual([off.ringAlpha, off.edgeAlpha, left.ringAlpha, left.line, left.scale], [0.05, 0.05, 0.9, 1.5, 1]);
+    assert.deepEqual([off.ringAlpha, off.edgeAlpha, left.ringAlpha, left.line, left.scale], [0.2, 0.2, 0.9, 1.5, 1]);
+    assert.deepEqual(off.ring, [0, 1, 2].map((c) => Math.round(0.25 * left.ring[c] + 0.75 * styles.paper[c])));   // pale even where many lie on each other
     assert.ok(left.ringAlpha > hollow.ringAlpha && hollow.ringAlpha > untested.ringAlpha && hollow.scale > untested.scale);
   } finally { globalThis.getComputedStyle = had; }
 });
