@@ -123,9 +123,10 @@ export function createDerive(data) {
   }
   /** @param {MapState} doc */
   function allowed({ off }) {
-    const { scale, linked, tested } = derived, names = scale.entries.map((o) => o.name);
+    const { scale, linked, tested } = derived;
     derived.allowed = data.panels.map(({ links }, p) => allowedPoints(
-      links.length ? off : off.filter((o) => !LINKS.includes(o)), linked[p], tested[p], scale.cats?.[p] ?? null, names));
+      links.length ? off : off.filter((o) => !LINKS.includes(o)), linked[p], tested[p], scale.cats?.[p] ?? null,
+      scale.entries));
   }
   /** @param {MapState} doc @param {boolean} anew whether the searches are others than before */
   function found({ searches }, anew) {

@@ -7,9 +7,23 @@ import { el, shown } from "./kit.js";
 import { brief, colourVar } from "./mapcolour.js";
 import { grouped } from "./maplabels.js";
 
+/** @typedef {import("./linkedmap.js").MapState} MapState */
+/** @typedef {import("./linkedmap.js").Derived} Derived */
+/**
+ * @typedef {Object} Entry
+ * @property {string} id what the state calls it while it is off; "" where it cannot be switched
+ * @property {string} key the kind of its swatch, a class of the style sheet
+ * @property {string} colour CSS variable of the swatch, "" for the usual one
+ * @property {string} text
+ * @property {boolean} on
+ */
+
 export const LINKS = ["link:linked", "link:alone", "link:untested"];
-/** Points of no category: an entry like any other. */
-export const NONE = "cat:";
+const SWATCHES = ["full", "hollow", "hollow lm-faint"];   // of LINKS
+const NONE = "none:";   // points of no category
+
+/** The id of a category; those without a colour of their own are one entry. @param {{name: string, code: number}} of */
+const idOf = ({ name, code }) => (code ? `cat:${name}` : "rest:");
 
 /**
  * The entries that are off after a click on one of a group.
@@ -32,86 +46,87 @@ export function switched(off, group, entry, toggle) {
  * @param {string[]} off
  * @param {Uint8Array} linked
  * @param {Uint8Array} tested
- * @param {ArrayLike<number> | null} cats category of each point, an index into names
- * @param {string[]} names
+ * @param {ArrayLike<number> | null} cats category of each point, an index into entries
+ * @param {{name: string, code: number}[]} entries
  * @returns {Uint8Array}
  */
-export function allowedPoints(off, linked, tested, cats, names) {
+export function allowedPoints(off, linked, tested, cats, entries) {
   const out = new Uint8Array(linked.length), link = LINKS.map((o) => !off.includes(o));
-  const category = names.map((name) => !off.includes(`cat:${name}`)), none = !off.includes(NONE);
+  const category = entries.map((o) => !off.includes(idOf(o)));
+  const none = !off.includes(NONE);
   for (let i = 0; i < out.length; i++)
     out[i] = Number(link[linked[i] ? 0 : tested[i] ? 1 : 2] && (!cats || (cats[i] < 0 ? none : category[cats[i]])));
   return out;
 }
 
 /**
- * @param {import("./linkedmap.js").Act} act
- * @param {string} given what within scores hold fixed: "token"; "" without pairs
+ * What the legend says, on the page and in print.
+ * @param {Pick<MapState, "off" | "selection" | "size" | "outline">} doc
+ * @param {Pick<Derived, "given" | "beyond" | "scale" | "levels" | "counts" | "sizes">} derived
+ * @returns {{title: string, entries: Entry[]}[]}
  */
-export function createLegend(act, given) {
+export function legendOf(doc, { given, beyond, scale, levels, counts, sizes }) {
+  /** @param {string} key @param {string} text @param {string} [id] @param {string} [colour] @returns {Entry} */
+  const entry = (key, text, id = "", colour = "") => ({ id, key, colour, text, on: !doc.off.includes(id) });
+  /** @param {string} id @param {string} name @param {number} i @param {number} code */
+  const category = (id, name, i, code) => entry("full", `${name} · ${grouped(sizes[i])}`, id, colourVar(code));
+  const groups = [];
+  if (given) {   // without pairs there is nothing to say
+    const links = [`has a partner ${beyond}`, `tested, none ${beyond}`, "not tested"].flatMap((text, i) =>
+      (counts[i] || i < 2 ? [entry(SWATCHES[i], `${text} · ${grouped(counts[i])}`, LINKS[i])] : []));
+    const chosen = doc.selection.some((o) => o.length)
+      ? [entry("ring", "selected"), entry("partner", `partner of what is selected, ${beyond}`)] : [];
+    groups.push({ title: "partners", entries: [...links, entry("mark", "feature in focus or pinned, and its partners"),
+      entry("dash", `dashed: no more than the same ${given}`), ...chosen] });
+  }
+  const title = shown(scale.title, 40), none = scale.entries.length;
+  if (scale.kind === "category") {
+    const entries = scale.entries.map((o, i) => category(idOf(o), o.code ? shown(o.name, 40) : "others", i, o.code));
+    groups.push({ title, entries: [...entries, ...(sizes[none] ? [category(NONE, "none", none, 0)] : [])] });
+  } else if (scale.kind === "number") {
+    const [low, high] = [scale.low, scale.high].map((v) => brief(scale.log ? 10 ** v : v));
+    const some = scale.codes.some((o) => o.includes(0)) ? [entry("full", "no value")] : [];
+    groups.push({ title, entries: [entry("ramp", `${low} to ${high}${scale.log ? ", logarithmic" : ""}`), ...some] });
+  }
+  for (const name of /** @type {const} */ (["size", "outline"])) {
+    if (doc[name]) groups.push({ title: `${name}: ${shown(doc[name], 40)}`, entries: levels[name].flatMap((text, i) =>
+      (text ? [entry(name + i, shown(text, 40))] : [])) });
+  }
+  return groups;
+}
+
+/** @param {import("./linkedmap.js").Act} act */
+export function createLegend(act, given = "") {   // TRANSITION
   const element = el("div", { class: "lm-legend", role: "group", "aria-label": "Legend, also a filter" });
-  /**
-   * @param {string} key class of the swatch
-   * @param {string | null} colour
-   * @param {string} text
-   */
-  const entry = (key, colour, text) => [
-    el("i", { class: `lm-key lm-${key}`, style: colour ? `--lm-key: ${colour}` : null, "aria-hidden": "true" }),
+  /** @param {Entry} entry */
+  const parts = ({ key, colour, text }) => [
+    el("i", { class: `lm-key lm-${key}`, style: colour ? `--lm-key: var(${colour})` : null, "aria-hidden": "true" }),
     el("span", { class: "fg-text", dir: "auto" }, text),
   ];
-  /** @param {string} title @param {Node[]} entries */
-  const group = (title, entries) => el("div", { class: "lm-group" }, el("b", { class: "fg-text" }, title), ...entries);
-
   return {
     element,
     /**
-     * @param {import("./linkedmap.js").MapState} doc
-     * @param {import("./mapcolour.js").Scale} scale
-     * @param {number[]} counts points of each of LINKS
-     * @param {number[]} sizes points of each category of the scale, and of none
-     * @param {string} beyond what a partner must be: "beyond chance", and what slider and filter ask for
-     * @param {boolean} chosen whether anything is selected
-     * @param {{size: string[], outline: string[]}} levels what the levels of size and outline mean
+     * @param {MapState} doc
+     * @param {Derived} derived
      */
-    update(doc, scale, counts, sizes, beyond, chosen, levels) {
+    update(doc, derived, counts = /** @type {any} */ (0), sizes = /** @type {any} */ (0), beyond = "", _ = false, levels = /** @type {any} */ (0)) {
+      if (counts) derived = /** @type {any} */ ({ scale: derived, counts, sizes, beyond, levels, given });   // TRANSITION
       const { activeElement } = /** @type {Document | ShadowRoot} */ (element.getRootNode());   // marimo: a shadow root
       const focused = element.contains(activeElement) && activeElement?.getAttribute("data-entry");
-      /** @param {string[]} all @param {string} id @param {Node[]} parts */
-      const button = (all, id, parts) => el("button", {
-        type: "button", "data-entry": id, "aria-pressed": String(!doc.off.includes(id)),
+      /** @param {string[]} all ids of the group @param {Entry} one */
+      const button = (all, one) => el("button", {
+        type: "button", "data-entry": one.id, "aria-pressed": String(one.on),
         title: "click: only this, again: all; on the spot, or with Shift: off or on",
         onclick: (/** @type {MouseEvent} */ e) => {
           const spot = /** @type {Element} */ (e.target).classList.contains("lm-key");   // touch has no Shift
-          act.set({ off: switched(doc.off, all, id, e.shiftKey || spot) });
+          act.set({ off: switched(doc.off, all, one.id, e.shiftKey || spot) });
         },
-      }, ...parts);
-      const states = [
-        ["full", `has a partner ${beyond}`], ["hollow", `tested, none ${beyond}`], ["hollow lm-faint", "not tested"],
-      ];
-      const links = states.flatMap(([key, text], i) => (counts[i] || i < 2
-          ? [button(LINKS, LINKS[i], entry(key, null, `${text} · ${grouped(counts[i])}`))] : []));
-      const marks = [["mark", "this feature and its partners"], ["dash", `dashed: no more than the same ${given}`],
-        ...(chosen ? [["ring", "selected"], ["partner", "tested partner of what is selected"]] : [])]
-        .map(([key, text]) => el("span", { class: "lm-entry" }, ...entry(key, null, text)));
-      const groups = given ? [group("partners", [...links, ...marks])] : [];   // without pairs there is nothing to say
-      if (scale.kind === "category") {
-        const entries = [...scale.entries, { name: "", code: 0 }].filter((o, i) => o.name || sizes[i]);
-        const all = entries.map((o) => `cat:${o.name}`);
-        groups.push(group(scale.title, entries.map(({ name, code }, i) => button(all, all[i], entry(
-          name ? "full" : "full lm-faint", `var(${colourVar(code)})`,
-          `${shown(name, 40) || "none"} · ${grouped(sizes[i])}`)))));
-      } else if (scale.kind === "number") {
-        /** @param {number} v */
-        const end = (v) => brief(scale.log ? 10 ** v : v);
-        groups.push(group(scale.title, [el("span", { class: "lm-entry" }, end(scale.low),
-          el("i", { class: "lm-ramp", "aria-hidden": "true" }), end(scale.high), ...entry("full", null, "no value"))]));
-      }
-      for (const name of /** @type {const} */ (["size", "outline"])) {
-        const title = doc[name], texts = levels[name];
-        if (title) groups.push(group(`${name}: ${shown(title, 40)}`, texts.flatMap((text, i) =>
-          (text ? [el("span", { class: "lm-entry" }, ...entry(`${name}${i}`, null, shown(text, 40)))] : []))));
-      }
-      element.replaceChildren(...groups);
+      }, ...parts(one));
+      element.replaceChildren(...legendOf(doc, derived).map(({ title, entries }) => {
+        const all = entries.map((o) => o.id).filter(Boolean);
+        return el("div", { class: "lm-group" }, el("b", { class: "fg-text" }, title),
+          ...entries.map((o) => (o.id ? button(all, o) : el("span", { class: "lm-entry" }, ...parts(o)))));
+      }));
       if (focused) {
         const again = [...element.querySelectorAll("button")].find((o) => o.dataset.entry === focused);
         again?.focus({ preventScroll: true });
