@@ -139,7 +139,7 @@ export async function mount(stage, host) {
   // ---- what follows from the state, and the parts of the page
   const derive = createDerive(data), { derived } = derive;
   let flight = 0;
-  const find = createFind(data, act), legend = createLegend(act, derived.given), card = createCard(data, act, host);
+  const find = createFind(data, act), legend = createLegend(act), card = createCard(data, act, host);
   const table = createTable(data, act);
   const panels = data.panels.map((_, p) => createPanel(data, p, act, hint));
   const homes = panels.map((o) => o.home());
@@ -229,8 +229,7 @@ export async function mount(stage, host) {
     const doc = state.get();
     bar.update(doc, derived);
     find.update(doc, derived);
-    legend.update(doc, derived.scale, derived.counts, derived.sizes, derived.beyond, doc.selection.some((o) => o.length),
-      derived.levels);
+    legend.update(doc, derived);
     table.update(doc, derived);
     address.hidden = true;
   }

@@ -1,9 +1,8 @@
-// What surrounds the panels, without a browser: the state document, links that restore it, the legend as a filter, histograms.
+// What surrounds the panels, without a browser: the state document, links that restore it, histograms.
 import test from "node:test";
 import assert from "node:assert/strict";
 import { createState, sameValue } from "../../featgeom/static/state.js";
 import { MAX_QUERY, MAX_SEARCHES, translator } from "../../featgeom/static/maplink.js";
-import { LINKS, allowedPoints, switched } from "../../featgeom/static/maplegend.js";
 import { histogram, median } from "../../featgeom/static/mapbar.js";
 
 const panel = (name, ids) => ({ name, ids: Int32Array.from(ids), n: ids.length, find: (id) => ids.indexOf(id) });
@@ -83,29 +82,6 @@ test("hostile links leave the map as it is", () => {
 test("a selection comes in rising order, however it was told", () => {
   assert.deepEqual(link.selectionIn({ A: [12, 3] })[0], Uint32Array.of(0, 2));
   assert.deepEqual(link.selectionOut([Uint32Array.of(0, 2), new Uint32Array(0)]), { A: [3, 12] });
-});
-
-test("a click isolates, a second one brings all back, Shift switches one", () => {
-  const all = ["cat:a", "cat:b", "cat:c"];
-  const only = switched(["link:alone"], all, "cat:b", false);
-  assert.deepEqual(only, ["link:alone", "cat:a", "cat:c"]);
-  assert.deepEqual(switched(only, all, "cat:b", false), ["link:alone"]);
-  assert.deepEqual(switched(only, all, "cat:a", false), ["link:alone", "cat:b", "cat:c"]);
-  assert.deepEqual(switched(only, all, "cat:a", true), ["link:alone", "cat:c"]);
-  assert.deepEqual(switched([], all, "cat:a", true), ["cat:a"]);
-  assert.deepEqual(switched([], LINKS, "link:alone", false), ["link:linked", "link:untested"]);
-});
-
-test("what the legend switches off is not allowed; points of no category and untested ones are entries of their own", () => {
-  const linked = Uint8Array.of(1, 0, 1, 0), tested = Uint8Array.of(1, 1, 1, 0), cats = Int16Array.of(0, 1, -1, 0), names = ["x", "y"];
-  const allowed = (off) => [...allowedPoints(off, linked, tested, cats, names)];
-  assert.deepEqual(allowed([]), [1, 1, 1, 1]);
-  assert.deepEqual(allowed(["link:linked"]), [0, 1, 0, 1]);
-  assert.deepEqual(allowed(["link:linked", "link:untested"]), [0, 1, 0, 0]);
-  assert.deepEqual(allowed(["cat:x"]), [0, 1, 1, 0]);
-  assert.deepEqual(allowed(["cat:x", "link:alone"]), [0, 0, 1, 0]);
-  assert.deepEqual(allowed(["cat:"]), [1, 1, 0, 1]);
-  assert.deepEqual([...allowedPoints(["cat:x"], linked, tested, null, [])], [1, 1, 1, 1]);
 });
 
 test("histograms count every finite value once, over all parts", () => {
