@@ -96,7 +96,7 @@ export function legendOf(doc, { given, beyond, scale, levels, counts, sizes }) {
 }
 
 /** @param {import("./linkedmap.js").Act} act */
-export function createLegend(act, given = "") {   // TRANSITION
+export function createLegend(act) {
   const element = el("div", { class: "lm-legend", role: "group", "aria-label": "Legend, also a filter" });
   /** @param {Entry} entry */
   const parts = ({ key, colour, text }) => [
@@ -109,8 +109,7 @@ export function createLegend(act, given = "") {   // TRANSITION
      * @param {MapState} doc
      * @param {Derived} derived
      */
-    update(doc, derived, counts = /** @type {any} */ (0), sizes = /** @type {any} */ (0), beyond = "", _ = false, levels = /** @type {any} */ (0)) {
-      if (counts) derived = /** @type {any} */ ({ scale: derived, counts, sizes, beyond, levels, given });   // TRANSITION
+    update(doc, derived) {
       const { activeElement } = /** @type {Document | ShadowRoot} */ (element.getRootNode());   // marimo: a shadow root
       const focused = element.contains(activeElement) && activeElement?.getAttribute("data-entry");
       /** @param {string[]} all ids of the group @param {Entry} one */

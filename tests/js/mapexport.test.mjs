@@ -29,7 +29,7 @@ test("a printed map labels the feature in focus, the pinned ones and the partner
   assert.deepEqual(words(1, { focus }), [[0, "B 0", "Queen", "with A 3: score .90 · null .20 · q ≤ .001 · within token .80"]]);
   assert.equal(words(1, { focus, partner: 1 })[0].at(-1), "with A 3: score .50 · null .30 · q .40 · same token only · not beyond chance");
   assert.equal(words(0, { focus, pinned: [focus, { ...focus, point: 1, partners: [] }] }).length, 2);   // nothing twice
-  assert.deepEqual(words(1, { focus, pinned: [focus] })[0].length, 3);
+  assert.deepEqual(words(1, { focus, pinned: [focus] })[0].length, 4);
   const other = { panel: 1, point: 0, partners: [], all: false };
   assert.equal(words(1, { pinned: [other, focus] })[0].at(-1).slice(0, 9), "with A 3:");                // a pinned feature that is a partner too
   assert.deepEqual(words(0, {}), []);
