@@ -139,3 +139,66 @@ def test_a_png_says_its_density(open_map, tmp_path):  # noqa: F811
     assert data[12:16] == b'IHDR' and data[37:41] == b'pHYs'
     assert [int.from_bytes(data[i:i + 4], 'big') for i in (41, 45)] == [11811, 11811] and data[49] == 1                # 300 dots an inch
     assert int.from_bytes(data[16:20], 'big') == round(180/25.4*300)
+
+def test_a_card_that_was_scrolled_begins_anew_with_another_feature(open_map):  # noqa: F811
+    w, places, ids = many_partners()
+    w.hovered = ['A', 0]
+    m = open_map(w)
+    m.places, m.ids = places, ids
+    top = lambda: m.frame.evaluate('document.querySelector(".lm-cardbody").scrollTop')
+    m.frame.focus('.lm-card [role=listbox]')
+    for step in range(11): m.page.keyboard.press('ArrowDown')
+    m.still()
+    assert top() > 0
+    m.hover('A', 5)
+    m.still()
+    assert m.data('hovered') == 'A:5' and top() == 0
+
+def test_what_a_panel_says_of_its_features_without_partners(open_map):  # noqa: F811
+    w, places, ids = many_partners(9)
+    said = lambda m: [' '.join(o.split()) for o in m.frame.locator('.lm-count').all_inner_texts()]
+    assert said(open_map(w)) == ['all 1 tested have a partner beyond chance · 8 not tested', 'all 9 tested have a partner beyond chance']
+    q = np.array([np.nan, .01, .9])
+    xy = places['A']
+    some = LinkedMap([Panel(o, xy) for o in 'ABC'], {(0, 1): make_pairs([0, 1, 2], [0, 1, 2], [.9, .8, .7], q=q)})
+    m = open_map(some)
+    m.places, m.ids = dict(A=xy, B=xy, C=xy), {o: list(range(9)) for o in 'ABC'}
+    assert said(m) == ['1 of 2 tested have no partner beyond chance · 7 not tested']*2 + ['']       # C is in no set: nothing is said of it
+    m.hover('C', 4)
+    m.still()
+    assert m.data('hovered') == 'C:4' and 'tested' not in m.card()
+
+def test_names_step_aside_from_marks_and_come_back(open_map):  # noqa: F811
+    rng, n = np.random.default_rng(0), 201
+    xy = np.concatenate([rng.normal(size=(n - 1, 2))*3, [[0, 0]]])
+    m = open_map(LinkedMap([Panel('A', xy, cluster=np.zeros(n, int), cluster_labels=['a cluster'])]))
+    m.places, m.ids = dict(A=xy), dict(A=list(range(n)))
+    spot = lambda: m.frame.evaluate('(() => { const o = document.querySelector(".lm-names span"); return [o.offsetLeft, o.offsetTop, o.offsetWidth, o.offsetHeight]; })()')
+    before, (x, y) = spot(), m.at('A', n - 1)
+    assert abs(x - before[0]) < before[2] and abs(y - before[1]) < before[3]     # (offsets know nothing of the half size by which it is moved)
+    m.hover('A', n - 1)
+    m.still()
+    left, top_, wide, high = spot()
+    near = np.clip([x, y], [left - wide/2, top_ - high/2], [left + wide/2, top_ + high/2])
+    assert np.hypot(*(near - [x, y])) > 9 and np.hypot(left - before[0], top_ - before[1]) < 60
+    m.away()
+    m.still()
+    assert spot() == before
+
+def test_a_label_far_from_its_mark_has_a_line_to_it(open_map):  # noqa: F811
+    xy = np.array([[10, 10], [10, 0], [0., 0], [.01, 0], [0, .01], [.02, .02]])      # the partners share a corner
+    w = LinkedMap([Panel(o, xy, [['a long token of many letters']*5]*6) for o in 'AB'], make_pairs([0, 0, 0], [2, 3, 4], [.9, .8, .7]), partners=3)
+    m = open_map(w, viewport=dict(width=420, height=900))
+    m.places, m.ids = dict(A=xy, B=xy), {o: list(range(6)) for o in 'AB'}
+    m.hover('A', 0)
+    m.still()
+    x, y = m.at('B', 2)
+    boxes = m.frame.evaluate('''(() => { const p = document.querySelectorAll(".lm-plot")[1], r = p.getBoundingClientRect();
+        return [...p.querySelectorAll(".lm-label")].map((o) => { const b = o.getBoundingClientRect(); return [b.left - r.left - 1, b.top - r.top - 1, b.right - r.left - 1, b.bottom - r.top - 1]; }); })()''')
+    lines = 0
+    for x0, y0, x1, y1 in boxes:
+        near = np.clip([x, y], [x0, y0], [x1, y1])
+        if np.hypot(*(near - [x, y])) < 32: continue
+        lines += 1
+        assert any(m.pixel('B', *(near + t*(np.array([x, y]) - near)))[3] for t in (.3, .5, .6))
+    assert lines, boxes

@@ -41,6 +41,8 @@ export function createCard(data, act, host) {
   /** @type {Focus | null} */
   let focus = null;
   let partner = 0, pinned = false, room = PAGE, known = "";
+  let scrolled = false;   // kept, as setting a place that is already held makes the browser lay out the page
+  body.addEventListener("scroll", () => { scrolled = body.scrollTop > 0; });
   /** @type {{node: HTMLElement, away: HTMLElement, spot: import("./mapdata.js").Partner}[]} */
   let options = [];
 
@@ -115,7 +117,7 @@ export function createCard(data, act, host) {
         [focus, partner, pinned] = [next, derived.partner, on];
         if (next) fill(next);
         else empty();
-        if (name !== known) body.scrollTop = 0;
+        if (name !== known && scrolled) body.scrollTop = 0;
         if (next && walked && partner) reveal();
         known = name;
         for (const o of [zoom, pin]) o.disabled = !next;
