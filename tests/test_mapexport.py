@@ -88,7 +88,8 @@ def test_long_and_hostile_text_stays_in_its_cell(open_map, width):
     w = LinkedMap(panels, make_pairs(np.arange(n), np.arange(n), np.linspace(.9, .3, n)), colour=text[:200])
     w.pinned, w.searches = [[panels[0].name, 0], [panels[1].name, 3]], [dict(text='W'*200, mode='part', most=False), dict(text=HOSTILE[3], mode='token', most=False)]
     m = open_map(w, viewport=dict(width=width, height=900))
-    root, _ = picture(m)
+    root, texts = picture(m)
+    assert not any('U+2068' in o for o in texts) and 'U+FFFE' in ' '.join(texts)
     cells = rects(root, **{'stroke-width': '1'})
     total = float(root.get('viewBox').split()[2])
     widths = m.frame.evaluate('''(texts) => { const ctx = document.createElement("canvas").getContext("2d");

@@ -268,29 +268,38 @@ const dotted = (parts) => parts.join("\u00a0· ");
 /** @typedef {import("./maplabels.js").Rect} Rect */
 
 /**
- * Places of labels, near their points but off every mark and name and off each other. All places of a raster are
- * compared: a picture for print may take its time.
+ * Places of labels, near their points but off every mark, off each other and off the lines that lead to others, and
+ * rather off names. All places of a raster are compared: a picture for print may take its time.
  * @param {{x: number, y: number, w: number, h: number}[]} wanted
- * @param {Rect[]} taken
+ * @param {Rect[]} marks
+ * @param {Rect[]} names
  * @param {number} width
  * @param {number} height
  * @returns {Rect[]}
  */
-export function placeInPrint(wanted, taken, width, height) {
+export function placeInPrint(wanted, marks, names, width, height) {
   /** @type {Rect[]} */
-  const placed = [];
+  const placed = [], taken = [...marks];
   for (const { x, y, w, h } of wanted) {
     let best = { x: 4, y: 4, w, h }, least = Infinity;
+    /** @param {Rect} box dots on the line to it */
+    const line = (box) => [0.2, 0.4, 0.6, 0.8].map((t) => {
+      const [nx, ny] = nearest(box, x, y);
+      return { x: nx + t * (x - nx), y: ny + t * (y - ny), w: 2, h: 2 };
+    });
     for (let top = 4; top <= Math.max(4, height - h - 4); top += 6) {
       for (let left = 4; left <= Math.max(4, width - w - 4); left += 6) {
         const box = { x: left, y: top, w, h }, [nx, ny] = nearest(box, x, y);
-        const far = Math.hypot(nx - x, ny - y) + Math.abs(left + w / 2 - x) / 50;
-        if (far >= least) continue;
-        const hidden = [...taken, ...placed].reduce((sum, o) => sum + overlap(box, o), 0);
-        if (far + 9 * hidden < least) [best, least] = [box, far + 9 * hidden];
+        let cost = Math.hypot(nx - x, ny - y) + Math.abs(left + w / 2 - x) / 50;
+        if (cost >= least) continue;
+        for (const o of taken) cost += 9 * overlap(box, o);
+        for (const o of names) cost += overlap(box, o) / 30;
+        for (const dot of cost < least ? line(box) : []) for (const o of placed) cost += 9 * overlap(dot, o);
+        if (cost < least) [best, least] = [box, cost];
       }
     }
     placed.push(best);
+    taken.push(best, ...line(best));
   }
   return placed;
 }
@@ -315,11 +324,11 @@ function labelShapes(data, index, picture, derived, { colour, wide }) {
     .map((o) => (
       { ...o, h: o.texts.length * LEADING + 7, w: 14 + Math.max(...o.texts.map((t) => wide(t, 11, true))) }));
   const [fill, stroke, ink] = ["--lm-paper", "--fg-edge", "--fg-text"].map(colour);
-  const rects = [...picture.pills, ...marks.map(({ x, y, r, walked }) => {
+  const rects = marks.map(({ x, y, r, walked }) => {
     const reach = r + (walked ? 11 : 6);
     return { x: x - reach, y: y - reach, w: 2 * reach, h: 2 * reach };
-  })];
-  const places = placeInPrint(labels, rects, width, height);
+  });
+  const places = placeInPrint(labels, rects, picture.pills, width, height);
   const boxes = places.flatMap(({ x, y, w, h }, i) => [
     { kind: /** @type {const} */ ("rect"), x, y, w, h, r: 4, fill, stroke, line: 0.75 },
     ...lines(labels[i].texts, x + 7, y + 14, 11, ink).map((o, row) => ({ ...o, bold: row === 0 })),
@@ -372,7 +381,7 @@ function legendShapes(legend, doc, derived, marks, { colour, wide }, width) {
   const groups = legend.map(({ title, entries }) => [entry("", "", title),
     ...entries.filter((o) => o.on && !absent[o.key]).map((o) => entry(o.key, o.colour, o.text))]);
   const texts = doc.searches.flatMap(({ text }, s) => (text.trim() ? [entry("full", `--lm-f${s}`,
-    `${isolated(text, 40)} · ${grouped(derived.found[s].points.reduce((sum, o) => sum + o.length, 0))}`)] : []));
+    `${plain(text, 40)} · ${grouped(derived.found[s].points.reduce((sum, o) => sum + o.length, 0))}`)] : []));
   if (texts.length) groups.push([entry("", "", "found"), ...texts]);
   return groups.flatMap((entries) => flow(entries, width));
 }

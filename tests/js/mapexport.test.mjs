@@ -66,13 +66,15 @@ const away = (box, { x, y }) => Math.hypot(Math.max(box.x - x, 0, x - box.x - bo
 test("labels keep off marks and each other, inside the panel, near their points", () => {
   const rand = seeded(3), marks = Array.from({ length: 24 }, () => ({ x: 500 * rand(), y: 500 * rand(), w: 20, h: 20 }));
   const wanted = marks.slice(0, 6).map((o) => ({ x: o.x + 10, y: o.y + 10, w: 150, h: 50 }));
-  const places = placeInPrint(wanted, marks, 520, 520);
+  const places = placeInPrint(wanted, marks, [], 520, 520);
   places.forEach((box, i) => {
     assert.ok(box.x >= 0 && box.y >= 0 && box.x + box.w <= 520 && box.y + box.h <= 520);
     for (const o of [...marks, ...places.slice(0, i)]) assert.equal(overlap(box, o), 0);
     assert.ok(away(box, wanted[i]) < 200);
   });
-  const [alone] = placeInPrint([{ x: 260, y: 260, w: 150, h: 50 }], [{ x: 250, y: 250, w: 20, h: 20 }], 520, 520);
+  const [alone] = placeInPrint([{ x: 260, y: 260, w: 150, h: 50 }], [{ x: 250, y: 250, w: 20, h: 20 }], [], 520, 520);
   assert.ok(away(alone, { x: 260, y: 260 }) < 18);
-  assert.equal(placeInPrint([{ x: 5, y: 5, w: 900, h: 50 }], [], 520, 20).length, 1);                   // larger than the panel
+  const names = [{ x: 0, y: 0, w: 520, h: 240 }];                                                        // rather off names too
+  assert.equal(overlap(placeInPrint([{ x: 260, y: 260, w: 150, h: 50 }], [{ x: 250, y: 250, w: 20, h: 20 }], names, 520, 520)[0], names[0]), 0);
+  assert.equal(placeInPrint([{ x: 5, y: 5, w: 900, h: 50 }], [], [], 520, 20).length, 1);                   // larger than the panel
 });
