@@ -278,8 +278,9 @@ function readSet(arrays, m, s) {
   for (let i = 0, e = 0; i < degree.length; i++) for (const end = e + degree[i]; e < end; e++) a[e] = i;
   const chance = fromHundredths(arrays[`null${s}`]), q = fromThousandths(arrays[`q${s}`]);
   return {
-    left: m.left, right: m.right, a, b, score, chance, q, test: q.some((v) => v === v) ? q : chance, within: fromHundredths(arrays[`within${s}`]),
-    flags: arrays[`flags${s}`], metric: m.metric, given: m.given ?? "token", total: m.total,
+    left: m.left, right: m.right, a, b, score, chance, q, test: q.some((v) => v === v) ? q : chance,
+    within: fromHundredths(arrays[`within${s}`]), flags: arrays[`flags${s}`], metric: m.metric,
+    given: m.given ?? "token", total: m.total,
   };
 }
 

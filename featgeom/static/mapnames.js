@@ -62,7 +62,8 @@ function spread(values) {
  */
 export function textWidth(text) {
   let sum = 0;
-  for (const c of text) sum += c > "\u2e7f" ? 11.5 : "mwMW@%".includes(c) ? 10.8 : "ijltfI .,:;|!'".includes(c) ? 4.4 : 7.2;
+  for (const c of text)
+    sum += c > "\u2e7f" ? 11.5 : "mwMW@%".includes(c) ? 10.8 : "ijltfI .,:;|!'".includes(c) ? 4.4 : 7.2;
   return sum;
 }
 

@@ -61,7 +61,7 @@ export function createPanel(data, index, act, hint) {
   /** @type {import("./view.js").Place} */
   let place = home();
   /** @type {Derived} */
-  let derived = /** @type {any} */ ({ focus: null, partner: 0, pinned: [], looks: [], allowed: [] });   // until it is told
+  let derived = /** @type {any} */ ({ focus: null, partner: 0, pinned: [], looks: [], allowed: [] });
   /** @type {import("./mapgestures.js").Outline | null} */
   let outline = null;
   /** @type {ReturnType<typeof readStyles>} */

@@ -71,7 +71,10 @@ function mixed(own, paper) {
   return [r, g, b];
 }
 
-/** Opacity of layers, by the first word of their names; the others' depends on the colour. @type {Record<string, number>} */
+/**
+ * Opacity of layers, by the first word of their names; the others' depends on the colour.
+ * @type {Record<string, number>}
+ */
 const FAINT = { off: 0.2, dim: 0.16, untested: 0.4, hollow: 0.55, left: 0.9 };
 
 /**
@@ -89,7 +92,8 @@ function makeStyle(number, colour) {
   const size = SIZES[rest % SIZES.length] * (layer === UNTESTED ? 0.75 : 1);
   const plain = {
     layer, strong, fill, alpha: hollow ? 0 : faint, ring: fill, ringAlpha: hollow ? faint : 0, scale: size,
-    line: layer === LEFT ? 1.5 : 1, edge: colour("--lm-ink"), edgeAlpha: layer < UNTESTED ? faint : 0.9, edgeLine: outline,
+    line: layer === LEFT ? 1.5 : 1, edge: colour("--lm-ink"), edgeAlpha: layer < UNTESTED ? faint : 0.9,
+    edgeLine: outline,
   };
   if (!strong) return plain;
   const ring = found ? fill : colour("--lm-ink"), scale = size * (found ? 1.7 : 1.5), line = found ? 2 : 1;
