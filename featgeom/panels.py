@@ -251,7 +251,7 @@ def quantise(
 # %% ../nbs/10a_panels.ipynb #d4815a17
 FINE, BITS = 300_000, 13   # up to `FINE` points places have 16 bits, above `BITS`
 _COMMON = 2048             # tokens that are ordered by how common they are
-_SHARES = 85               # steps of a share: a difference of one percent is as much as a label can say
+_SHARES = 51               # steps of a share: a label says it to two percent
 
 def vocabulary(
     panels,      # a list of `Panel`

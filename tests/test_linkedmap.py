@@ -827,7 +827,7 @@ def test_three_panels_light_together(open_map):
 
 def test_state_that_python_set_is_in_the_saved_page(open_map):
     m = open_map(small(selected={'A': [11, 12]}, pinned=[['B', 0]], searches=[dict(text='queen', mode='token', most=False)],
-                       view=dict(min=.3, colour='age', off=['link:alone'], boxes=True, hide_same=True)))
+                       view=dict(min=.3, colour='age', off=['link:alone', 'link:untested'], boxes=True, hide_same=True)))
     assert m.data('selected') == '2,0' and '2 selected' in m.frame.inner_text('.lm-count >> nth=0')
     assert m.lit() == {'B:0', 'A:10'} and m.data('found') == '1,0'                                    # B 1 has no partner left: switched off
     assert m.frame.input_value('[aria-label="What gives points their colour"]') == 'age' and m.frame.input_value('input[type=range]') == '0.3'

@@ -339,7 +339,7 @@ export function createPanel(data, index, act, hint) {
       made.push({ node: partnerLabel(o, rank === room - 1 ? rest : 0), point: o.point });
     });
     for (const { node, point } of made) {
-      if (!inside(point)) node.append(el("div", { class: "lm-away" }, "outside this view; z zooms to it"));
+      if (!inside(point)) node.append(el("div", { class: "lm-away" }, "outside this view"));
       labels.prepend(node);   // the best lies on top
     }
     const wanted = made.map(({ node, point }) => ({
