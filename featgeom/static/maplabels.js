@@ -70,15 +70,16 @@ export function doubt(set, e) {
  * @param {number} e
  */
 export function evidence(set, e) {
-  const only = set.flags[e] & TOKEN_ONLY;
+  const only = set.flags[e] & TOKEN_ONLY, tested = Number.isFinite(set.q[e]);
+  const mutual = set.flags[e] & MUTUAL ? "mutual" : tested ? "not mutual" : "";
   /** @param {string} name @param {string} value */
   const part = (name, value) => el("span", {}, el("i", {}, name), " ", el("b", {}, value));
   return el("div", { class: "lm-evidence" },
     part("score", short(set.score[e])), part("null", short(set.chance[e])),
-    Number.isFinite(set.q[e]) ? part("q", shortQ(set.q[e])) : null,
+    tested ? part("q", shortQ(set.q[e])) : null,
     only ? null : part(`within ${set.given}`, short(set.within[e])),
     doubt(set, e) && el("span", { class: "lm-only" }, doubt(set, e)),
-    set.flags[e] & MUTUAL ? el("span", { class: "lm-mutual" }, "mutual") : null,
+    mutual && el("span", { class: "lm-mutual" }, mutual),
     weak(set, e) && el("span", { class: "lm-weak" }, weak(set, e)));
 }
 

@@ -1,24 +1,11 @@
 // Pictures for print, what of them needs no browser: texts, lines, places of labels.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { BEYOND } from "../../featgeom/static/mapdata.js";
 import { labelLines, placeInPrint, plain, printed, wrapped } from "../../featgeom/static/mapexport.js";
 import { overlap } from "../../featgeom/static/maplabels.js";
+import { PARTNERS, tiny } from "./pair.mjs";
 import { seeded } from "./seeded.mjs";
 
-/** Panels A (ids 3, 7) and B (ids 0, 5); A 3 goes with B 0 (.90, beyond chance) and B 5 (.50, not, the same token). */
-function tiny() {
-  const panel = (name, ids, tokens) => ({
-    name, ids, links: [], tokens: Uint16Array.from(tokens.flat()), tokenStart: Uint32Array.of(0, tokens[0].length, tokens.flat().length),
-  });
-  const set = {
-    left: 0, right: 1, given: "token", score: Float32Array.of(0.9, 0.5), chance: Float32Array.of(0.2, 0.3), q: Float32Array.of(0.001, 0.4),
-    within: Float32Array.of(0.8, NaN), flags: Uint8Array.of(BEYOND | 8, 1),
-  };
-  set.test = set.q;
-  return { panels: [panel("A", [3, 7], [[0, 1], []]), panel("B", [0, 5], [[1], [2]])], sets: [set], vocabulary: ["␣king", "Queen", "\ufffe\u0000"] };
-}
-const PARTNERS = [{ panel: 1, point: 0, set: 0, edge: 0 }, { panel: 1, point: 1, set: 0, edge: 1 }];
 const NOBODY = { focus: null, partner: 0, pinned: [] };
 const words = (index, state) => [...labelLines(tiny(), index, { ...NOBODY, ...state })]
   .map(([point, lines]) => [point, ...lines.map((o) => o.replace(/[\u2068\u2069]/g, "").replace(/\u00a0/g, " "))]);
