@@ -257,7 +257,7 @@ export function createTable(data, act) {
     el("button", { type: "button", class: "lm-sort", onclick: () => sortBy(column) },
       column === "within" ? `within ${given}` : name)));
   const lastHead = el("th", { scope: "col" },
-    el("button", { type: "button", class: "lm-unpin", onclick: () => act.set({ pins: [] }) }, "unpin all"));
+    el("button", { type: "button", onclick: () => act.set({ pins: [] }) }, "unpin all"));
   const table = el("table", {}, caption, el("thead", {}, el("tr", {}, ...heads, lastHead)), body);
   const more = el("button", { type: "button", class: "lm-more", onclick: () => {
     const from = body.childElementCount;
