@@ -16,7 +16,7 @@
  */
 
 /** The most bytes that a container may unpack to; widget.py refuses to write more. */
-export const LIMIT = 2 ** 29;
+const LIMIT = 2 ** 29;
 
 const MAGIC = "FGB1";
 const KINDS = {

@@ -74,6 +74,9 @@ export function shown(text, max = 200) {
   }).join("");
 }
 
+/** A name that no other element of the page has, for references between elements. */
+export const uid = () => `fg-${Math.random().toString(36).slice(2)}`;
+
 /**
  * Call `f` once things have been quiet for `ms`.
  * @template {any[]} A

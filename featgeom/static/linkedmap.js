@@ -4,7 +4,7 @@
  */
 
 import { decode } from "./codec.js";
-import { debounce, el, shown } from "./kit.js";
+import { debounce, el, shown, uid } from "./kit.js";
 import { createBar } from "./mapbar.js";
 import { createCard } from "./mapcard.js";
 import { keysOf } from "./mapcolour.js";
@@ -74,7 +74,7 @@ export async function mount(stage, host) {
   const { arrays, meta } = await decode(host.get("payload"));
   const data = readMap(arrays, meta);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const hint = `lm-${Math.random().toString(36).slice(2)}`;
+  const hint = uid();
   const keys = keysOf(data).filter((o) => o.key);
   const firstClusters = keys.find((o) => o.key.startsWith("cluster of "))?.key ?? "";
 

@@ -2,7 +2,7 @@
  * The side card: all that is known of the feature in focus, and its partners in every panel as a list to walk.
  */
 
-import { el, needsKernel, shown } from "./kit.js";
+import { el, needsKernel, shown, uid } from "./kit.js";
 import { brief } from "./mapcolour.js";
 import { alone, evidence, grouped, nameOf, none, title } from "./maplabels.js";
 import { tokensOf } from "./mapdata.js";
@@ -15,7 +15,7 @@ const PAGE = 12;  // partners shown until one beyond them is walked to, or more 
  * @param {import("./host.js").Host} host
  */
 export function createCard(data, act, host) {
-  const stem = `lm-${Math.random().toString(36).slice(2)}`;
+  const stem = uid();
   const about = el("div", {}), heading = el("h4", {});
   const list = el("div", { class: "lm-partners", role: "listbox", tabindex: "0", "aria-label": "Partners" });
   const more = el("button", {

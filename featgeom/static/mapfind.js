@@ -2,7 +2,7 @@
  * The search controls of the linked map: one field that searches while one types, and a chip for every search.
  */
 
-import { debounce, el, shown } from "./kit.js";
+import { debounce, el, shown, uid } from "./kit.js";
 import { grouped } from "./maplabels.js";
 import { MAX_QUERY, MAX_SEARCHES, MODES } from "./maplink.js";
 
@@ -40,7 +40,7 @@ export function createFind(data, act) {
   let draft = null;
   let drawn = "";
 
-  const hits = el("span", { class: "lm-hits", id: `lm-hits-${Math.random().toString(36).slice(2)}` });
+  const hits = el("span", { class: "lm-hits", id: uid() });
   const mode = el("select", { "aria-label": "What to search for" },
     ...modesOf(data).map((name) => el("option", { value: name }, NAMES[name][0])));
   const input = el("input", {

@@ -3,7 +3,7 @@
  * only what is looked at becomes text.
  */
 
-import { debounce, download, el, shown } from "./kit.js";
+import { debounce, download, el, shown, uid } from "./kit.js";
 import { MUTUAL, sameToken, tokensOf } from "./mapdata.js";
 import { alone, beyond, doubt, grouped, nameOf, short, shortQ, weak } from "./maplabels.js";
 import { MAX_QUERY } from "./maplink.js";
@@ -225,7 +225,7 @@ export const toJson = (records) => `[\n${records.map((record) => JSON.stringify(
  * @param {import("./linkedmap.js").Act} act
  */
 export function createTable(data, act) {
-  const uid = `lm-table-${Math.random().toString(36).slice(2)}`, names = /** @type {Tab[]} */ (Object.keys(EMPTY));
+  const stem = uid(), names = /** @type {Tab[]} */ (Object.keys(EMPTY));
   const given = [...new Set(data.sets.map((set) => set.given))].join(" or ");
   /** @type {Doc} */
   let doc = { table: "pinned", selection: [], searches: [], pins: [] };
@@ -243,7 +243,7 @@ export function createTable(data, act) {
 
   // ---- what stands in the page
   const tabs = names.map((name) => el("button", {
-    type: "button", role: "tab", id: `${uid}-${name}`, "aria-controls": uid, onclick: () => open(name),
+    type: "button", role: "tab", id: `${stem}-${name}`, "aria-controls": stem, onclick: () => open(name),
   }));
   const filter = el("input", {
     type: "text", class: "lm-filter", placeholder: "filter", maxlength: MAX_QUERY, spellcheck: "false",
@@ -265,7 +265,7 @@ export function createTable(data, act) {
     draw();
     body.children[from].querySelector("button")?.focus();
   } });
-  const scroll = el("div", { class: "lm-scroll", role: "tabpanel", id: uid, tabindex: "0" }, table, empty, more);
+  const scroll = el("div", { class: "lm-scroll", role: "tabpanel", id: stem, tabindex: "0" }, table, empty, more);
   const tablist = el("div", { class: "lm-tabs", role: "tablist", "aria-label": "Features" }, ...tabs);
   const element = el("section", { class: "lm-table", "aria-label": "Features in a table" },
     el("div", { class: "lm-tools" }, tablist, filter, ...saves), scroll);

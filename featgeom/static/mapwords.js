@@ -36,8 +36,8 @@ export function helpText(id, data, given) {
   const numbers = Object.entries({
     score: `how alike two features fire on the same rows (${metric})`,
     null: "what the best of as many chance partners reaches: 95 % of them stay below",
-    q: "share of false finds among partners that look at least as good (Benjamini and Hochberg); features too rare to "
-      + "test have none",
+    q: "share of false finds among partners that look at least as good (Benjamini and Hochberg); where none stands, "
+      + "that pair was not tested",
     [`within ${given}`]: `the same score among rows of one ${given}: what is left once the ${given} is held fixed`,
     mutual: "each is the other's best partner",
     histogram: "bars are scores and the line is their nulls, each drawn to its own top, by square roots",
