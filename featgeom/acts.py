@@ -13,8 +13,8 @@ import hashlib, json
 from scipy import sparse
 import numpy as np
 
-from .core import FeatgeomError, check_kind, check_numbers, fingerprint, read_json, to_path, write_bytes, write_json
-from .columns import COLUMNS, Columns, write_columns
+from .core import FeatgeomError, check_kind, check_numbers, check_whole, fingerprint, read_json, to_path, write_bytes, write_json
+from .columns import COLUMNS, Columns, scatter, write_columns
 from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_meta, check_values, damaged, file_hash,
                              is_shard, lock, read_tensors, request_of, same_request, sealed, shard_bytes,
                              shard_layout, shard_name, shard_rows, unlock, writing)
@@ -189,9 +189,9 @@ class FeatureActs:
         j: int,  # a feature
     ) -> tuple:  # the rows where it is active, (m,) int64, rising, and its values there, (m,) float32
         "Where feature `j` is active, and how strongly; with `index` of a store, without reading the other features."
-        if not isinstance(j, (int, np.integer)) or isinstance(j, bool) or not 0 <= j < self.n_features:
-            raise FeatgeomError(f'Feature {j!r} of {self.name!r}', f'A whole number from 0 to {self.n_features - 1:,}',
-                                'Check the id, and whose it is')
+        if not isinstance(j, (int, np.integer)) or isinstance(j, bool):
+            raise FeatgeomError(f'Feature {j!r} of {self.name!r}', 'A whole number', 'Pass one feature id')
+        self.check_features(j)
         if self._indexed():
             rows, values = self._columns.column(int(j))
             return rows.astype(np.int64), values.astype(np.float32)
@@ -201,6 +201,70 @@ class FeatureActs:
             rows.append((at if self.dense else np.searchsorted(parts[0], at, side='right') - 1) + first)
             values.append((parts[0][at, j] if self.dense else parts[2][at]).astype(np.float32))
         return np.concatenate(rows), np.concatenate(values)
+
+    def check_features(self,
+        ids,              # feature ids, (m,), or one; None: all
+    ) -> np.ndarray:      # (m,) int64
+        "Feature ids of this store, in the order given. Raises `FeatgeomError` naming the nearest valid one."
+        if ids is None: return np.arange(self.n_features)
+        ids, last = np.atleast_1d(check_numbers('feature ids', ids)), self.n_features - 1
+        if not ids.size: return np.empty(0, np.int64)
+        if ids.ndim != 1 or ids.dtype.kind not in 'iu':
+            raise FeatgeomError(f'Feature ids of {ids.dtype}, shape {ids.shape}', 'Whole numbers, (m,)', 'Pass a list')
+        wrong = ids[(ids < 0) | (ids > last)]
+        if not len(wrong): return ids.astype(np.int64)
+        raise FeatgeomError(f'Feature {wrong[0]} of {self.name!r}', f'A whole number from 0 to {last:,} (nearest: '
+                            f'{min(max(int(wrong[0]), 0), last)})', 'Check the id, and whose it is')
+
+    def column_blocks(self,
+        ids=None,             # features, rising, each once, (m,); None: all
+        budget: int=2**26,    # activations in memory at a time, 8 bytes each; one feature may have more
+    ) -> Iterator[tuple]:     # (their ids (b,), pointers (b + 1,) int64, rows (nnz,) int32, values (nnz,) float32)
+        """Go through features in order, block by block: feature ids[k] is active at rows[pointers[k]:pointers[k+1]].
+
+        Rows rise. One pass over the store counts, and one a block sorts; with `index` only what is asked for is read.
+        Rows are int64 in a store of 2**31 rows or more."""
+        ids, budget = self.check_features(ids), check_whole('budget', budget)
+        if (ids[1:] <= ids[:-1]).any():
+            raise FeatgeomError('Features out of order, or twice', 'Rising ids', 'Pass np.unique(ids)')
+        counts = self._counts_of(ids)
+        a, row_type = 0, np.int32 if len(self) < 2**31 else np.int64
+        while a < len(ids):
+            b = max(a + 1, a + int(np.searchsorted(np.cumsum(counts[a:]), budget, side='right')))
+            pointers = np.concatenate([[0], np.cumsum(counts[a:b])])
+            rows, values = np.empty(pointers[-1], row_type), np.empty(pointers[-1], np.float32)
+            self._fill_columns(ids[a:b], pointers, rows, values)
+            yield ids[a:b], pointers, rows, values
+            a = b
+
+    def _counts_of(self, ids):
+        "At how many rows each of these features is active, (m,) int64."
+        if self._indexed(): return np.diff(self._columns.tensors['pointers'])[ids]
+        counts = np.zeros(self.n_features, np.int64)
+        for _, block in self.blocks() if self.dense else ():
+            counts += np.count_nonzero(block, axis=0)
+        for _, parts in () if self.dense else self._parts():
+            counts += np.bincount(parts[1], minlength=len(counts))
+        return counts[ids]
+
+    def _fill_columns(self, ids, pointers, rows, values):
+        "The activations of these features, one after the other, into `rows` and `values`."
+        if self._indexed():
+            for k, j in enumerate(ids.tolist()):
+                part = slice(*pointers[k:k + 2])
+                rows[part], values[part] = self._columns.column(j)
+            return
+        at, slot = pointers[:-1].copy(), np.full(self.n_features, -1)
+        slot[ids] = np.arange(len(ids))
+        for first, block in self.blocks() if self.dense else ():
+            for k, j in enumerate(ids.tolist()):
+                found = np.flatnonzero(block[:, j])
+                part = slice(at[k], at[k] + len(found))
+                rows[part], values[part] = first + found, block[found, j]
+                at[k] = part.stop
+        for first, parts in () if self.dense else self._parts():
+            indptr, indices, data = (np.asarray(o) for o in parts)
+            scatter(indptr, indices, data.astype(np.float32, copy=False), first, slot, at, rows, values)
 
     def index(self,
         progress: bool=False,  # show a bar
