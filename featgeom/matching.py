@@ -20,8 +20,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from tqdm.auto import tqdm
 
 from .acts import same_request
-from .core import (FeatgeomError, Result, check_kind, check_whole, fingerprint, generator, nearest, read_arrays,
-                           read_json, to_path, write_arrays, write_bytes, write_json)
+from .core import (FeatgeomError, Result, check_kind, check_numbers, check_whole, fingerprint, generator,
+                           nearest, read_arrays, read_json, to_path, write_arrays, write_bytes, write_json)
 from .nulls import bh
 from .nulls import shifts as draw_shifts
 from .products import Lists, in_threads, now, pair_sums, search, side, slices, survey
@@ -96,6 +96,16 @@ def _pooled(owner, score, rank, draws, width):
 _COLUMNS = dict(a='i4', b='i4', score='f8', support='f8', null='f8', p='f8', q='f8', within='f8', within_p='f8',
                 token_only='?', mutual='?', from_a='?', from_b='?', of_a='?')
 
+def _one_a_pair(name, values, m):
+    "A further column of pairs, (m,), or an error."
+    if not isinstance(name, str) or not 0 < len(name) <= 60 or name in _COLUMNS:
+        raise FeatgeomError(f'A further column of pairs named {name!r}', 'Text that is not the name of another column',
+                            'Give it another name')
+    values = check_numbers(f'Column {name!r} of pairs', values)
+    if values.shape == (m,) and not np.isinf(values).any(): return values
+    raise FeatgeomError(f'Column {name!r} of shape {values.shape} for {m:,} pairs, or with Inf',
+                        'A finite number for each pair; NaN where there is none', 'Leave it out')
+
 @dataclass(frozen=True, repr=False)
 class Pairs(Result):
     "Features of A matched to features of B: flat arrays of one length m, ordered by `a`, then by falling score."
@@ -114,10 +124,21 @@ class Pairs(Result):
     from_b: np.ndarray      # in the top k of b
     of_a: np.ndarray        # the owner of null, p and q is a (else b)
     meta: dict = field(default_factory=dict)  # n, settings, seed, counts of what was left out, fingerprints
+    more: dict = field(default_factory=dict)  # further numbers of each pair, name -> (m,): see `featgeom.agreement`
+
+    def __post_init__(self):
+        object.__setattr__(self, 'more', {o: _one_a_pair(o, v, len(self.a)) for o, v in self.more.items()})
 
     def __len__(self): return len(self.a)
 
-    def __getitem__(self, rows): return replace(self, **{o: getattr(self, o)[rows] for o in _COLUMNS})
+    def __getitem__(self, rows):
+        more = {o: v[rows] for o, v in self.more.items()}
+        return replace(self, **{o: getattr(self, o)[rows] for o in _COLUMNS}, more=more)
+
+    @property
+    def columns(self) -> dict:
+        "All columns, those of `more` last: name -> (m,)."
+        return {**{o: getattr(self, o) for o in _COLUMNS}, **self.more}
 
     def best(self) -> 'Pairs':
         "One row a feature of A: its best partner (or its assigned one)."
@@ -125,13 +146,13 @@ class Pairs(Result):
 
     def table(self):
         "All rows as a pandas DataFrame."
-        return _pandas.DataFrame({o: getattr(self, o) for o in _COLUMNS})
+        return _pandas.DataFrame(self.columns)
 
     def save(self,
         path,  # a file; the folder must exist
     ):
         "Write one safetensors file, settings as JSON in its metadata, the same bytes each time. Returns the path."
-        return write_arrays(path, 'pairs', {o: getattr(self, o) for o in _COLUMNS}, self.meta)
+        return write_arrays(path, 'pairs', self.columns, self.meta)
 
     def export(self,
         path,  # a file that ends in .csv, .json or .parquet; the folder must exist
@@ -149,7 +170,7 @@ class Pairs(Result):
         elif path.suffix == '.parquet':
             import pyarrow as pa
             import pyarrow.parquet as pq
-            sheet = pa.table({o: getattr(self, o) for o in _COLUMNS}).replace_schema_metadata({'featgeom': meta})
+            sheet = pa.table(self.columns).replace_schema_metadata({'featgeom': meta})
             pq.write_table(sheet, out := io.BytesIO())
             data = out.getvalue()
         else:
@@ -165,7 +186,7 @@ class Pairs(Result):
         def bad(what): return FeatgeomError(f'{path}: {what}', 'A file that Pairs.save wrote, format 1',
                                             'Save the pairs again')
         columns, meta = read_arrays(path, 'pairs')
-        if set(columns) != set(_COLUMNS): raise bad('its columns are not those of pairs')
+        if not set(columns) >= set(_COLUMNS): raise bad('its columns are not those of pairs')
         m = len(columns['a']) if columns['a'].ndim else -1
         if any(columns[o].dtype != np.dtype(t) or columns[o].shape != (m,) for o, t in _COLUMNS.items()):
             raise bad('columns of wrong type or length')
@@ -173,7 +194,8 @@ class Pairs(Result):
             size = meta[o].get('f') if isinstance(meta.get(o), dict) else None
             if type(size) is not int or (m and not 0 <= columns[o].min() <= columns[o].max() < size):
                 raise bad(f'feature numbers of {o} out of range')
-        pairs = cls(**columns, meta=meta)
+        more = {o: columns.pop(o) for o in sorted(set(columns) - set(_COLUMNS))}
+        pairs = cls(**columns, meta=meta, more=more)
         try: repr(pairs)
         except (LookupError, TypeError, ValueError): raise bad('its settings are incomplete') from None
         return pairs

@@ -440,6 +440,42 @@ def test_damaged_and_foreign_files_are_refused(pairs, tmp_path):
     with pytest.raises(FeatgeomError, match='no such file'): Pairs.load(tmp_path/'none')
 
 
+def test_further_columns_travel_with_the_pairs(pairs, tmp_path):
+    import pandas as pd
+    import pyarrow.parquet as pq
+    from dataclasses import replace
+    m, some = len(pairs), np.array([3, 1])
+    held = np.where(np.arange(m) % 3, pairs.score, np.nan)
+    more = dict(held=held, held_same=pairs.mutual, shared=np.arange(m, dtype=np.int16))
+    rich = replace(pairs, more=more)
+    assert pairs.more == {} and list(rich.columns) == [*_COLUMNS, *more] == list(rich.table().columns)
+    assert np.array_equal(rich[some].more['held'], held[some], equal_nan=True) and len(rich.best().more['shared']) == 20
+    back = Pairs.load(rich.save(tmp_path/'p'))
+    assert same(back, pairs) and set(back.more) == set(more)
+    for o in more:
+        assert np.array_equal(back.more[o], more[o], equal_nan=o == 'held') and back.more[o].dtype == more[o].dtype
+    assert back.save(tmp_path/'q').read_bytes() == (tmp_path/'p').read_bytes()
+    assert pq.read_table(rich.export(tmp_path/'p.parquet')).to_pandas().equals(rich.table())
+    columns = json.loads(rich.export(tmp_path/'p.json').read_text())['columns']
+    assert columns['held'][0] is None and columns['shared'] == list(range(m))
+    assert pd.read_csv(rich.export(tmp_path/'p.csv')).held_same.equals(rich.table().held_same)
+
+
+def test_bad_further_columns_are_refused(pairs, tmp_path):
+    from dataclasses import replace
+    from safetensors.numpy import save
+    m = len(pairs)
+    for name, values, words in (('score', pairs.score, 'another column'), ('', pairs.score, 'another column'),
+                                (3, pairs.score, 'another column'), ('x'*61, pairs.score, 'another column'),
+                                ('new', pairs.score[1:], 'for each pair'), ('new', ['a']*m, 'Real numbers'),
+                                ('new', np.full(m, np.inf), 'for each pair'), ('new', np.zeros((m, 2)), 'for each pair')):
+        with pytest.raises(FeatgeomError, match=words): replace(pairs, more={name: values})
+    columns = dict(pairs.columns, new=np.zeros((m, 2)))
+    meta = json.dumps(dict(format=1, kind='featgeom pairs', **pairs.meta))
+    (tmp_path/'bad').write_bytes(save(columns, metadata={'featgeom': meta}))
+    with pytest.raises(FeatgeomError, match="Column 'new'"): Pairs.load(tmp_path/'bad')
+
+
 def test_table_repr_plot(pairs):
     assert list(pairs.table().columns) == list(_COLUMNS) and len(pairs.table()) == len(pairs)
     text = repr(pairs)
