@@ -162,12 +162,12 @@ def test_a_page_with_hostile_labels_parses_to_the_same_page():
     assert [t for t, _ in a.tags] == [t for t, _ in b.tags] and b.comments == 0
     assert not [attrs for _, attrs in b.tags if any(k.startswith('on') or k in ('src', 'href') for k in attrs)]
     state = json.loads(''.join(b.texts['script', 'state']))
-    assert state == {'selected': [], 'note': HOSTILE[0]}
+    assert state == {'link': '', 'selected': [], 'note': HOSTILE[0]}
     assert unpack(base64.b64decode(''.join(b.texts['script', 'payload'])))[1]['labels'] == HOSTILE
 
 def test_state_holds_the_subclass_traits_and_nothing_of_the_notebook():
     w = bars(selected=[2])
-    assert json.loads(''.join(Reader(w.page()).texts['script', 'state'])) == {'selected': [2]}
+    assert json.loads(''.join(Reader(w.page()).texts['script', 'state'])) == {'link': '', 'selected': [2]}
 
 def test_save(tmp_path):
     w, path = bars(), tmp_path/'ü page.html'
@@ -585,7 +585,7 @@ def test_live_view_over_a_model(offline_page, form):
     again = bars(['new', 'data'], 'Again')
     page.evaluate('b => model.set("payload", Uint8Array.from(atob(b), c => c.charCodeAt(0)))', send(again.payload))
     page.wait_for_selector(f'{READY} >> text=Again')
-    assert page.locator('.fg-bar').count() == 2 and page.evaluate('listeners.length') == 2
+    assert page.locator('.fg-bar').count() == 2 and page.evaluate('listeners.length') == 3
     page.evaluate('model.set("payload", new Uint8Array(3))')
     page.wait_for_selector('.featgeom[data-state=error]')
     assert 'Make the widget again in Python' in page.inner_text('[role=alert]')

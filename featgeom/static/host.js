@@ -9,7 +9,12 @@
 import { toBytes } from "./codec.js";
 import { debounce, el, followTheme, shown } from "./kit.js";
 
-/** @typedef {{get: () => string, set: (text: string) => void}} Hash text behind the # of the page's address */
+/**
+ * @typedef {object} Hash the text behind the # of the page's address; of several widgets in one page, each has its own
+ * @property {() => string} get
+ * @property {(text: string) => void} set
+ * @property {(text: string) => string} behind what stands behind the # if this text is set
+ */
 
 /**
  * @typedef {object} Host
@@ -89,17 +94,27 @@ export function staticHost(state) {
 
 /**
  * The hash of the page's address, decoded. Where the address may not be changed (srcdoc frames), memory serves.
+ * @param {string} [part] which widget of the page; then the hash is 1=TEXT&2=TEXT
  * @returns {Hash}
  */
-export function pageHash() {
+export function pageHash(part = "") {
   let memory = "";
-  attempt(() => { memory = decodeURIComponent(location.hash.slice(1)); });
+  const read = () => location.hash.slice(1);
+  const others = () => read().split("&").filter((o) => /^\d+=./.test(o) && !o.startsWith(`${part}=`));
+  const own = () => (part ? read().split("&").find((o) => o.startsWith(`${part}=`))?.slice(part.length + 1) ?? "" : read());
+  /** @param {string} text */
+  const behind = (text) => {
+    const code = encodeURIComponent(text);
+    return part ? [...others(), ...(code ? [`${part}=${code}`] : [])].sort().join("&") : code;
+  };
+  attempt(() => { memory = decodeURIComponent(own()); });
   return {
     get: () => memory,
     set(text) {
       memory = text;
-      attempt(() => history.replaceState(history.state, "", `#${encodeURIComponent(text)}`));
+      attempt(() => history.replaceState(history.state, "", `#${behind(text)}`));
     },
+    behind,
   };
 }
 
@@ -231,19 +246,33 @@ async function beside({ file, length, sha256 }) {
 }
 
 /**
- * Start a renderer in a saved page, from the state and the payload that the page holds. Elsewhere it does nothing.
+ * Start a renderer in a saved page, wherever the page names it, from the state and the payload that the page holds.
+ * Elsewhere it does nothing.
  * @param {Mount} mount
+ * @param {string} name of the renderer
  */
-export async function page(mount) {
-  const root = document.getElementById("featgeom");
-  if (!root || !document.getElementById("payload")) return;   // a notebook, which calls what `live` made
+export function page(mount, name) {
+  const main = document.getElementById("featgeom");
+  /** @type {NodeListOf<HTMLElement>} */
+  const roots = document.querySelectorAll("#featgeom[data-renderer], #featgeom > [data-renderer]");
+  if (!main || !roots.length) return;   // a notebook, which calls what `live` made
   document.documentElement.classList.add("featgeom");
   followTheme(document.documentElement);
+  for (const root of roots) if (root.dataset.renderer === name) startPart(mount, root, root.dataset.part ?? "");
+  fitFrame(main);
+}
+
+/**
+ * Start one of the widgets of a page, `part` "" for the only one.
+ * @param {Mount} mount
+ * @param {HTMLElement} root
+ * @param {string} part
+ */
+async function startPart(mount, root, part) {
   /** @param {string} id */
-  const text = (id) => document.getElementById(id)?.textContent?.trim() ?? "";
+  const text = (id) => document.getElementById(id + part)?.textContent?.trim() ?? "";
   /** @type {Record<string, any>} */
   let state = {};
-  /** @type {Mount} */
   let start = mount;
   try {
     const stored = text("payload");   // base64, or JSON that names the file beside the page
@@ -255,9 +284,8 @@ export async function page(mount) {
   let stop = () => {};
   const begin = () => {
     stop();
-    stop = attach(start, root, { ...staticHost(state), hash: pageHash() });
+    stop = attach(start, root, { ...staticHost(state), hash: pageHash(part) });
   };
   begin();
   window.addEventListener("hashchange", begin);   // a link with another hash, opened in the same tab, loads nothing
-  fitFrame(root);
 }

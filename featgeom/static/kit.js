@@ -232,3 +232,95 @@ export function needsKernel(control, host) {
   }
   return control;
 }
+
+/**
+ * @typedef {{kind: "read" | "point", spots: [string, number][]}} LinkMessage what widgets of one link tell each other:
+ *   "read" these features (name of a space, id; the first is the one meant, then its partner), or "point" at them for a
+ *   moment; "point" without any ends that
+ */
+/** @typedef {(message: LinkMessage) => void} Hearer */
+
+const LINK = "featgeom:link";
+
+/** Our own copy of a message, or null: whatever runs in another frame of our origin may send. @param {any} given */
+function readMessage(given) {
+  const { kind, spots } = Object(given);
+  const good = (kind === "read" && spots?.length) || kind === "point";
+  const fits = (/** @type {any} */ o) => Array.isArray(o) && typeof o[0] === "string" && o[1] >= 0 && Number.isInteger(o[1]);
+  return good && Array.isArray(spots) && spots.length <= 100 && spots.every(fits)
+    ? /** @type {LinkMessage} */ ({ kind, spots: spots.map(([name, id]) => [name, id]) }) : null;
+}
+
+/**
+ * A line to the widgets with the same key, in this page and in other frames and windows of its origin. Nobody hears
+ * itself, nobody hears a thing twice, and what is told while something is heard goes nowhere: so nothing echoes.
+ * @param {string} key
+ */
+export function openLink(key) {
+  const me = uid(), channelName = `${LINK}:${key}`;
+  /** @type {Set<Hearer>} */
+  const hearers = new Set();
+  /** @type {Map<any, number>} */
+  const last = new Map();   // of each sender: a message comes by two ways
+  let count = 0, hearing = false;
+  /** @type {BroadcastChannel | null} */
+  let channel = null;
+  /** @param {any} envelope */
+  const take = (envelope) => {
+    const { from, n } = Object(envelope), message = readMessage(envelope?.message);
+    if (!message || from === me || typeof n !== "number" || n <= (last.get(from) ?? 0)) return;
+    if (last.size > 1000) last.clear();
+    last.set(from, n);
+    hearing = true;
+    try { hearers.forEach((hearer) => hearer(message)); } finally { hearing = false; }
+  };
+  const near = (/** @type {any} */ event) => take(event.detail);
+  document.addEventListener(channelName, near);
+  try {
+    channel = new BroadcastChannel(channelName);
+    channel.onmessage = (event) => take(event.data);
+  } catch { /* a page of no origin: its own widgets are linked all the same */ }
+  return {
+    /** @param {LinkMessage} message */
+    tell(message) {
+      if (hearing) return;
+      const envelope = { from: me, n: ++count, message };
+      document.dispatchEvent(new CustomEvent(channelName, { detail: envelope }));
+      channel?.postMessage(envelope);
+    },
+    /** @param {Hearer} hearer */
+    hear(hearer) {
+      hearers.add(hearer);
+      return () => { hearers.delete(hearer); };
+    },
+    close() {
+      document.removeEventListener(channelName, near);
+      channel?.close();
+      hearers.clear();
+    },
+  };
+}
+
+/**
+ * The link that a widget's trait `link` names, also when Python names another one. Without a name nobody listens.
+ * @param {import("./host.js").Host} host
+ * @param {Hearer} hearer
+ */
+export function joinLink(host, hearer) {
+  /** @type {ReturnType<typeof openLink> | null} */
+  let link = null;
+  const join = (/** @type {any} */ key) => {
+    link?.close();
+    link = key && typeof key === "string" ? openLink(key) : null;
+    link?.hear(hearer);
+  };
+  const off = host.on("link", join);
+  join(host.get("link"));
+  return {
+    tell: (/** @type {LinkMessage} */ message) => link?.tell(message),
+    close() {
+      off();
+      join("");
+    },
+  };
+}

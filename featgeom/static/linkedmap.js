@@ -163,7 +163,7 @@ export async function mount(stage, host) {
   });
   const linkButton = el("button", { type: "button", title: "a link that opens the page as it is now", onclick: () => {
     address.hidden = !address.hidden;
-    address.value = `${location.href.split("#")[0]}#${encodeURIComponent(toHash())}`;
+    address.value = `${location.href.split("#")[0]}#${host.hash?.behind(toHash())}`;
     if (!address.hidden) address.select();
     if (!link.fits(state.get())) announce("The selection is too large for a link and is left out.");
   } }, "Link");

@@ -19,7 +19,8 @@ function renderers() {
 async function code(path) {
   const from = (file) => JSON.stringify(file.startsWith(STATIC) ? `./${basename(file)}` : file);
   const entry = `import { mount } from ${from(path)};\nimport { live, page } from "./host.js";\n`
-    + "export default live(mount);\npage(mount);\n";
+    + "export default live(mount);\n"
+    + `page(mount, ${JSON.stringify(basename(path, ".js"))});\n`;
   const out = await build({
     stdin: { contents: entry, resolveDir: STATIC, sourcefile: "entry.js" }, absWorkingDir: STATIC,
     bundle: true, minify: true, format: "esm", target: TARGET, charset: "ascii", legalComments: "none",
