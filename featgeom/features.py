@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'firing_counts', 'FeatureSums', 'feature_sums', 'capacity', 'FeatureStats', 'feature_stats', 'Histograms',
-           'activation_histograms', 'token_strings', 'TopTokens', 'top_tokens', 'token_labels', 'Outliers', 'outliers']
+           'activation_histograms', 'token_strings', 'shown', 'TopTokens', 'top_tokens', 'token_labels', 'Outliers',
+           'outliers']
 
 # %% ../nbs/08_features.ipynb #7bab5e94
 from dataclasses import dataclass
@@ -342,16 +343,16 @@ def token_strings(
         if not hasattr(tokenizer, 'backend_tokenizer'):
             raise FeatgeomError(f'tokenizer of type {type(tokenizer).__name__}', 'A fast tokenizer, or FeatureActs',
                                 'Pass model.tokenizer')
-        return [_shown(o.decode('utf-8', 'surrogateescape')) for o in token_bytes(tokenizer, ids)]
+        return [shown(o.decode('utf-8', 'surrogateescape')) for o in token_bytes(tokenizer, ids)]
     if tokenizer.tokens is None: return [f'#{o}' for o in ids]
     unknown = [o for o in ids if o not in tokenizer.tokens]
     if unknown:
         raise FeatgeomError(f'Token id {unknown[0]}', f'An id that occurs in {tokenizer.name!r}', 'Pass the tokenizer')
-    return [_shown(tokenizer.tokens[o]) for o in ids]
+    return [shown(tokenizer.tokens[o]) for o in ids]
 
 _SIGNS = {' ': '␣', '\n': '⏎', '\t': '⇥', '\r': '␍'}
 
-def _shown(text):
+def shown(text):
     "A token's text with everything visible: nothing that a reader could miss or that could break a line."
     return ''.join(_SIGNS.get(o) or (o if unicodedata.category(o)[0] not in 'CZ' else _code(ord(o))) for o in text)
 
