@@ -29,7 +29,6 @@ help:
 .venv/ready: settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "featgeom needs Python 3.11 or newer, this is %s: try make PYTHON=python3.12" % sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) 'pip>=23.2'  # pip 23.0.1, which Debian 12 puts into a new environment, finds no way through the requirements
 	@echo "Installing featgeom and its tools into .venv (some minutes the first time) ..."
 	@$(PIP) torch -e '.[dev]'
 	@touch $@

@@ -1,7 +1,9 @@
 "The wheel is complete: built, installed in a clean environment, used from another folder."
+from importlib.metadata import distributions
 from pathlib import Path
-import os, shutil, subprocess, sys, sysconfig, zipfile
+import configparser, os, shutil, subprocess, sys, sysconfig, zipfile
 
+from packaging.specifiers import SpecifierSet
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -33,3 +35,13 @@ def test_wheel_works_from_another_folder(wheel, tmp_path):
     done = subprocess.run([sys.executable, '-S', '-c', code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'featgeom' in done.stdout
+
+def test_what_is_pinned_installs_on_the_oldest_python_that_we_name():
+    # pip drops versions that refuse its Python without a word, and then finds no way through the rest.
+    config = configparser.ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    pinned = dict(line.split('==') for line in (ROOT/'constraints.txt').read_text(encoding='utf-8').split() if '==' in line)
+    wanted = {o.metadata['Name']: o.metadata['Requires-Python'] for o in distributions() if pinned.get(o.metadata['Name']) == o.version}
+    oldest = config['DEFAULT']['min_python'] + '.0'
+    assert len(wanted) > 100
+    assert [name for name, needs in wanted.items() if needs and not SpecifierSet(needs).contains(oldest)] == []
