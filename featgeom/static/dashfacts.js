@@ -1,0 +1,230 @@
+/**
+ * What is known of the features of an entry beside its examples: names and claims, statistics, tokens, logit effects,
+ * neighbours, partners, agreement. Every score stands beside what chance gives.
+ */
+
+import { el, shown } from "./kit.js";
+import { brief } from "./mapcolour.js";
+import { BEYOND, MUTUAL, TOKEN_ONLY, WITHIN_BEYOND } from "./mapdata.js";
+import { grouped, short, shortQ } from "./maplabels.js";
+import { createHistogram, logitBars, scoreLine } from "./dashcharts.js";
+
+/** @typedef {import("./dashdata.js").Entry} Entry */
+/** @typedef {import("./dashdata.js").Side} Side */
+/** @typedef {import("./dashdata.js").Spot} Spot */
+
+const ALPHA = 0.05;
+/** @param {any} v @returns {v is number} */
+const there = (v) => typeof v === "number" && Number.isFinite(v);
+/** @param {any} v */
+const list = (v) => (Array.isArray(v) ? v : []);
+/** @param {any} v */
+const number = (v) => (there(v) ? v : NaN);
+/** @param {number} v */
+const percent = (v) => (v >= 0.1 ? `${Math.round(100 * v)} %` : `${brief(100 * v)} %`);
+
+/** @param {Spot} spot */
+export const nameOf = ([space, id]) => `${shown(space, 40)} ${id}`;
+
+/**
+ * What a pair's tests allow to be said, no more: beyond chance, beyond the shared token, on other documents.
+ * @param {any} pair
+ * @returns {string[]}
+ */
+export function claims(pair) {
+  const given = pair.given || "token";
+  if (!there(pair.null) && !there(pair.q)) return ["Not tested against chance."];
+  const beyond = there(pair.q) ? pair.q <= ALPHA : pair.score > pair.null;
+  if (!beyond) return ["Not beyond chance: partners picked the same way from shifted text score as high."];
+  const out = ["Beyond chance: they fire together more than partners picked the same way from shifted text."];
+  if (pair.token_only) out.push(`No more than a shared ${given}: nothing varies within one ${given}.`);
+  else if (!there(pair.within) || !there(pair.within_p)) out.push(`Not tested within one ${given}.`);
+  else if (pair.within_p > ALPHA) out.push(`Not beyond the ${given}: within one ${given} they go together no better than chance.`);
+  else out.push(`Beyond the current ${given}: they go together among rows of one ${given} too.`);
+  if (there(pair.held)) {
+    const same = pair.held_same === true ? ", and it is the best partner there too"
+      : pair.held_same === false ? ", but another partner is better there" : "";
+    out.push(`On documents that were held out the score is ${short(pair.held)}${same}.`);
+  }
+  return out;
+}
+
+/** @param {string} name @param {string} value @param {string} [why] */
+const part = (name, value, why) => el("span", { title: why ? shown(why, 400) : null }, el("i", {}, name), " ", el("b", {}, value));
+
+/**
+ * The head of the page: both features by name, and between them what is known of the pair.
+ * @param {import("./dashdata.js").Dash} dash
+ */
+export function createHead(dash) {
+  const cards = el("div", { class: "ds-sides" }), pairBox = el("div", { class: "ds-pair" });
+  const element = el("header", { class: "ds-head" }, cards, pairBox);
+  /** @type {ReturnType<typeof createHistogram>[]} */
+  let charts = [];
+
+  /** @param {Side} side @param {number} s */
+  function card(side, s) {
+    const { meta } = side, labels = list(meta.labels), stats = meta.stats ?? {};
+    const space = dash.spaces.find((o) => o.name === side.space), rows = shown(space?.rows ?? "tokens", 20);
+    const title = labels.find((o) => o.text)?.text ?? "";
+    const rate = there(stats.rate) ? percent(stats.rate) : "–";
+    const fires = meta.dead ? el("span", { class: "ds-warn" }, `never fires on ${grouped(space?.n ?? 0)} ${rows}`)
+      : el("span", {}, `fires on ${grouped(stats.count ?? 0)} of ${grouped(space?.n ?? 0)} ${rows}, ${rate}`);
+    const chips = list(meta.tokens).slice(0, 6).map(([token, share]) => el("span", { class: "ds-chip" },
+      el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)), el("small", {}, percent(share))));
+    const more = labels.filter((o) => o.text && o.text !== title);
+    return el("article", { class: `ds-card ds-side${s}`, "aria-label": nameOf([side.space, side.id]) },
+      el("div", { class: "ds-about" },
+        el("h2", {}, el("span", { class: "ds-id fg-text" }, nameOf([side.space, side.id]))),
+        el("p", { class: "ds-title fg-text", dir: "auto", title: labels[0]?.source ? `label: ${shown(labels[0].source, 60)}` : null },
+          title ? shown(title, 300) : el("span", { class: "fg-muted" }, "no label")),
+        el("p", { class: "ds-small" }, fires, meta.rare && !meta.dead ? el("span", { class: "ds-warn" }, " · rare: too few for its statistics") : null),
+        chips.length ? el("p", { class: "ds-chips", "aria-label": "top tokens, with their shares of the activation" }, ...chips) : null,
+        ...more.map((o) => el("p", { class: "ds-label fg-text", dir: "auto" }, shown(o.text, 300), " ", el("small", {}, shown(o.source, 40))))),
+      meta.dead ? null : charts[s].element);
+  }
+
+  /** @param {any} pair */
+  function evidence(pair) {
+    const given = shown(pair.given || "token", 20), nulls = dash.nulls;
+    const found = { within: pair.token_only ? null : pair.within, held: pair.held };
+    return [el("div", { class: "ds-evidence" }, scoreLine(pair.score, pair.null, found),
+      part("score", short(number(pair.score)), pair.metric), part("null", short(number(pair.null)), nulls.score),
+      there(pair.q) ? part("q", shortQ(pair.q), "share of false finds among pairs that look at least as good") : null,
+      pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`) : part(`within ${given}`, short(number(pair.within)), nulls.within),
+      there(pair.held) ? part("held out", short(pair.held), nulls.held) : null,
+      el("span", { class: pair.mutual ? null : "fg-muted" }, pair.mutual ? "mutual" : "not mutual")),
+    el("p", { class: "ds-claims" }, claims(pair).join(" "))];
+  }
+  return {
+    element,
+    /** @param {Entry} entry */
+    update(entry) {
+      charts = entry.sides.map(createHistogram);
+      cards.replaceChildren(...entry.sides.map(card));
+      pairBox.replaceChildren(...(entry.pair ? evidence(entry.pair) : []));
+      pairBox.hidden = !entry.pair;
+    },
+    /** @param {(number | null)[] | null} values one a side @param {string[]} [words] */
+    mark: (values, words = []) => charts.forEach((o, s) => o.mark(values ? values[s] ?? null : null, words[s])),
+  };
+}
+
+/** @type {[string, string, string][]} key, name, what it is */
+const STATS = [
+  ["mean", "mean", "of the active values"], ["sd", "sd", "of the active values"], ["max", "largest", ""],
+  ["skew", "skew", "central, over all rows, zeros included"], ["kurtosis", "kurtosis", "central, over all rows, zeros included; 3 for a Gaussian"],
+  ["zero_skew", "skew about 0", "mean of x³ over sd³, anchored at zero instead of the mean"],
+  ["zero_kurtosis", "kurtosis about 0", "mean of x⁴ over variance², anchored at zero instead of the mean"],
+  ["decoder_norm", "decoder norm", ""], ["capacity", "capacity", "share of a dimension of its own, among all decoder directions"],
+];
+
+/**
+ * The columns below the examples, one for each feature.
+ * @param {import("./dashdata.js").Dash} dash
+ * @param {import("./dashboard.js").Act} act
+ */
+export function createFacts(dash, act) {
+  const element = el("div", { class: "ds-sides ds-facts" });
+  /** @param {string} title @param {string} more @param {...(Node | null)} children */
+  const block = (title, more, ...children) => el("section", { class: "ds-block" },
+    el("h3", {}, title, more ? el("small", { class: "fg-text" }, ` ${more}`) : null), ...children);
+
+  /** @param {Spot[]} spots where to @param {Spot} spot what is named @param {string} label */
+  function go(spots, spot, label) {
+    const can = act.can(spots);
+    return el("button", {
+      type: "button", class: "ds-go", "aria-disabled": can ? null : "true", title: can ? null : act.why(spots),
+      onclick: () => (can ? act.go(spots) : act.say(act.why(spots))),
+      onpointerenter: () => act.point(spot), onpointerleave: () => act.point(null),
+      onfocus: () => act.point(spot), onblur: () => act.point(null),
+    }, el("span", { class: "ds-id fg-text" }, nameOf(spot)), " ", el("span", { class: "fg-text", dir: "auto" }, shown(label ?? "", 80)));
+  }
+
+  /** @param {Side} side */
+  function statistics({ meta }) {
+    const stats = meta.stats ?? {}, known = new Set(["count", "rate", ...STATS.map((o) => o[0])]);
+    const others = Object.keys(stats).filter((o) => !known.has(o)).map((o) => /** @type {[string, string, string]} */ ([o, o, ""]));
+    const rows = [...STATS, ...others].filter(([key]) => key in stats);
+    return el("dl", { class: "ds-stats" }, ...rows.flatMap(([key, name, what]) => [
+      el("dt", { class: "fg-text", title: what || null }, shown(name, 40)), el("dd", {}, brief(number(stats[key])))]),
+    there(meta.entropy) ? el("dt", { title: "of the shares of its tokens" }, "token entropy") : null,
+    there(meta.entropy) ? el("dd", {}, `${brief(meta.entropy)} bits`) : null);
+  }
+
+  /** @param {Side} side */
+  function tokens({ meta }) {
+    const rows = list(meta.tokens).slice(0, 10), top = Math.max(1e-9, ...rows.map((o) => o[1]));
+    return el("ol", { class: "ds-barlist" }, ...rows.map(([token, share]) => el("li", {},
+      el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)),
+      el("span", { class: "ds-track" }, el("i", { class: "ds-share", style: `width:${((100 * share) / top).toFixed(1)}%` })),
+      el("span", { class: "ds-number" }, percent(share)))));
+  }
+
+  /** @param {Side} side */
+  function neighbours(side) {
+    const near = side.meta.near ?? {};
+    /** @param {number} id @param {string} label @param {number} value @param {number | null} chance */
+    const row = (id, label, value, chance) => el("li", {}, go([[side.space, id]], [side.space, id], label),
+      el("span", { class: "ds-evidence" }, el("b", {}, short(number(value))), there(chance) ? el("span", { class: "fg-muted" }, ` null ${short(chance)}`) : null,
+        there(chance) && value <= chance ? el("span", { class: "ds-warn" }, " as chance") : null));
+    /** @param {string} title @param {string} more @param {string} why @param {Node[]} rows */
+    const column = (title, more, why, rows) => el("div", {}, el("h4", { title: why ? shown(why, 300) : null }, title, el("small", {}, more)),
+      rows.length ? el("ol", { class: "ds-list" }, ...rows) : el("p", { class: "ds-none" }, "none"));
+    return el("div", { class: "ds-two" },
+      column("by decoder cosine", there(near.cosine_chance) ? ` chance ${short(near.cosine_chance)}` : "", dash.nulls.cosine,
+        list(near.cosine).map(([id, value, label]) => row(id, label, value, near.cosine_chance))),
+      column("by firing together", "", dash.nulls.cofire, list(near.cofire).map(([id, value, chance, label]) => row(id, label, value, chance))));
+  }
+
+  /** @param {Side} side @param {Spot | undefined} shownWith the other feature of the entry @param {string} given */
+  function partners(side, shownWith, given) {
+    const other = dash.spaces.find((o) => o.name !== side.space), rows = list(side.meta.partners);
+    if (!other) return null;
+    return block("Partners", `in ${shown(other.name, 40)}`, rows.length ? el("ol", { class: "ds-list ds-partners" },
+      ...rows.map(([id, score, chance, q, within, flags, label]) => {
+        const spot = /** @type {Spot} */ ([other.name, id]), tested = there(q);
+        const doubt = flags & TOKEN_ONLY ? `same ${given} only` : there(within) && !(flags & WITHIN_BEYOND) ? `not beyond the ${given}` : "";
+        const weak = !there(chance) ? "not tested" : tested && !(flags & BEYOND) ? "not beyond chance" : "";
+        return el("li", { "aria-current": shownWith?.[1] === id ? "true" : null }, go([[side.space, side.id], spot], spot, label),
+          el("span", { class: "ds-evidence" }, scoreLine(score, chance, { within: flags & TOKEN_ONLY ? null : within }),
+            part("score", short(number(score))), part("null", short(number(chance))), tested ? part("q", shortQ(q)) : null,
+            flags & TOKEN_ONLY ? null : part(`within ${given}`, short(number(within))),
+            flags & MUTUAL ? el("span", {}, "mutual") : null, doubt ? el("span", { class: "ds-warn" }, doubt) : null,
+            weak ? el("span", { class: "ds-warn" }, weak) : null));
+      })) : el("p", { class: "ds-none" }, "No partner was looked for, or none found."));
+  }
+
+  /** @param {Side} side @param {number} s @param {Entry} entry */
+  function column(side, s, entry) {
+    const { meta } = side, space = dash.spaces.find((o) => o.name === side.space), given = shown(entry.pair?.given || "token", 20);
+    const different = there(meta.n_tokens) ? `${grouped(meta.n_tokens)} different` : "";
+    return el("div", { class: `ds-column ds-side${s}`, role: "group", "aria-label": `About ${nameOf([side.space, side.id])}` },
+      partners(side, entry.spots[1 - s], given),
+      el("div", { class: "ds-two" },
+        block("Top tokens", different, meta.dead ? el("p", { class: "ds-none" }, "none") : tokens(side)),
+        block("Statistics", meta.rare ? "too few to say" : "", statistics(side))),
+      block("Writes to the output", "per unit of its direction", logitBars(meta.logits, space?.no_logits ?? "")),
+      block("Neighbours", `in ${shown(side.space, 40)}`, neighbours(side)));
+  }
+  return {
+    element,
+    /** @param {Entry} entry */
+    update: (entry) => element.replaceChildren(...entry.sides.map((side, s) => column(side, s, entry))),
+  };
+}
+
+/**
+ * Whether both features mean the same: measures of agreement, each beside its chance level.
+ * @param {any} pair
+ */
+export function agreementTable(pair) {
+  const rows = list(pair?.agreement);
+  if (!rows.length) return null;
+  return el("section", { class: "ds-block" }, el("h3", {}, "Agreement", el("small", {}, " each beside its chance level")),
+    el("table", { class: "ds-agreement" }, el("thead", {}, el("tr", {}, ...["", "", "value", "chance"].map((o) => el("th", { scope: "col" }, o)))),
+      el("tbody", {}, ...rows.map(({ name, value, chance }) => el("tr", {}, el("th", { scope: "row", class: "fg-text" }, shown(name, 60)),
+        el("td", {}, there(value) && value <= 1 && value >= 0 ? scoreLine(value, there(chance) ? chance : null) : null),
+        el("td", { class: "ds-number" }, there(value) && Number.isInteger(value) && value > 1 ? value : short(number(value))),
+        el("td", { class: "ds-number fg-muted" }, short(number(chance))))))));
+}

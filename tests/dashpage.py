@@ -1,0 +1,101 @@
+"Pages of the dashboard's renderer from plain lists, packed by hand: what the browser is tested on, apart from the Python that makes real ones."
+import numpy as np, traitlets
+
+from featgeom.widget import Widget, pack
+
+STRATA = [('top', 'Top'), ('q4', 'Highest quarter'), ('q3', 'Third quarter'), ('q2', 'Second quarter'), ('q1', 'Lowest quarter'), ('near zero', 'Near zero'),
+          ('random', 'Random'), ('silent', 'Silent')]
+NULLS = dict(score='95 % of the best of 20 partners picked the same way from shifted documents stay below.', cosine='95 % of random directions.')
+
+class Dash(Widget):
+    "The renderer over a payload that is packed here."
+    _module, _height = 'dashboard.js', 900
+    focus = traitlets.List().tag(sync=True)
+    bookmarks = traitlets.List().tag(sync=True)
+    notes = traitlets.List().tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    view = traitlets.Dict().tag(sync=True)
+    link = traitlets.Unicode().tag(sync=True)
+
+def units(text): return len(text.encode('utf-16-le', 'surrogatepass'))//2
+
+def cut(pieces, gap=()):
+    """A passage from its tokens: text, spans in UTF-16 units, and what is odd. `(string, shown)` is one piece of a split character: its
+    text is the whole character, and the next piece has the same place. A piece in `gap` belongs to no row."""
+    text, spans, odd = '', [], {}
+    for i, piece in enumerate(pieces):
+        if isinstance(piece, tuple):
+            char, shown = piece
+            again = i and isinstance(pieces[i-1], tuple) and pieces[i-1][0] == char
+            start = spans[-1][0] if again else units(text)
+            if not again: text += char
+            odd[str(len(spans))] = shown
+            spans.append((start, units(char)))
+            continue
+        if i not in gap: spans.append((units(text), units(piece)))
+        text += piece
+    return dict(text=text, spans=spans, odd=odd)
+
+def chunk(passages):
+    "The blob of some passages."
+    starts = [np.diff([0, *(s for s, _ in p['spans'])]) for p in passages]
+    arrays = dict(rows=np.array([len(p['spans']) for p in passages], np.uint16), step=np.concatenate([*starts, []]).astype(np.uint16),
+                  size=np.array([w for p in passages for _, w in p['spans']], np.uint16))
+    return pack(arrays, dict(passages=[dict(text=p['text'], doc=p.get('doc', i), part=p.get('part', 0), parts=p.get('parts', 1), odd=p['odd'])
+                                       for i, p in enumerate(passages)]))
+
+def side(s, space, id, acts, labels=('',), given=(), signed=False, few=20, **more):
+    """Meta, arrays and examples of a feature. `acts`: one array of activations for each passage."""
+    rows = [(d, r, float(v)) for d, a in enumerate(acts) for r, v in enumerate(a) if v]
+    values = np.array([v for *_, v in rows])
+    order = sorted(rows, key=lambda o: -abs(o[2]))
+    parts = [order[:few], *np.array_split(np.arange(len(order)), 4), order[-3:], order[3:8], [(d, 1, 0.) for d, a in enumerate(acts) if not np.any(a) and len(a) > 1][:5]]
+    parts = [[order[int(i)] for i in p[:3]] if isinstance(p, np.ndarray) else p for p in parts]
+    examples, strata = [], []
+    for i, p in enumerate(parts):
+        low, high = (min(o[2] for o in p), max(o[2] for o in p)) if p else (None, None)
+        strata.append([i, len(examples), len(examples) + len(p), low, high])
+        examples += p
+    top = float(np.abs(values).max()) if len(values) else 0.
+    n, total = len(values), sum(map(len, acts))
+    counts, edges = np.histogram(values, 48, (min(0, values.min()), values.max())) if n else (np.zeros(48, int), [0, 0])
+    stats = dict(count=n, rate=n/total, mean=float(values.mean()) if n else None, sd=float(values.std()) if n else None, max=top if n else None, skew=11.2 if n else None,
+                 kurtosis=153. if n else None, zero_skew=12.1 if n else None, zero_kurtosis=160.4 if n else None, decoder_norm=.98, capacity=.31)
+    meta = dict(space=space, id=id, labels=[dict(text=t, source=o) for t, o in labels] if labels and isinstance(labels[0], tuple) else [dict(text=t, source='auto') for t in labels],
+                tokens=[], entropy=1.2 if n else None, n_tokens=12, stats=stats, dead=not n, rare=0 < n < 50, low=float(edges[0]), high=float(edges[-1]), max=top, logits=None,
+                near=dict(cosine=[], cosine_chance=.31, cofire=[]), partners=[], strata=strata) | more
+    unit = (127 if signed else 255)/(top or 1)
+    arrays = {f'hist{s}': counts.astype(np.uint32), f'knots{s}': np.quantile(values, np.linspace(0, 1, 33)).astype(np.float32) if n else np.full(33, np.nan, np.float32),
+              f'ex_doc{s}': np.array([d for d, *_ in examples], np.uint16), f'ex_row{s}': np.array([r for _, r, _ in examples], np.uint16),
+              f'ex_val{s}': np.array([v for *_, v in examples], np.float32), f'n{s}': np.array([np.count_nonzero(a) for a in acts], np.uint16),
+              f'row{s}': np.array([r for a in acts for r in np.flatnonzero(a)], np.uint16),
+              f'act{s}': np.array([np.rint(v*unit) for a in acts for v in a if v], np.int8 if signed else np.uint8)}
+    return meta, arrays
+
+def entry(sides, passages, pair=None, scatter=None, scatter_arrays=None):
+    "The blob of an entry whose passages are the numbers in `passages`."
+    arrays = dict(doc=np.array(passages, np.uint32)) | (scatter_arrays or {})
+    for _, a in sides: arrays |= a
+    ids = [o['id'] for o, _ in sides]
+    return pack(arrays, dict(a=ids[0], b=ids[1] if len(ids) > 1 else -1, sides=[o for o, _ in sides], pair=pair, scatter=scatter))
+
+def read_text(text, sides):
+    "The blob of a text: sides of (space, tokens, spans, ids (n, k), values, labels, max, focus or None)."
+    arrays, meta = {}, []
+    for s, (space, tokens, spans, ids, values, labels, top, focus) in enumerate(sides):
+        spans = np.array(spans, np.uint32).reshape(-1, 2)
+        arrays |= {f'start{s}': spans[:, 0].copy(), f'size{s}': spans[:, 1].copy(), f'top_id{s}': np.array(ids, np.int32), f'top_val{s}': np.array(values, np.float32)}
+        if focus is not None: arrays[f'focus{s}'] = np.array(focus, np.float32)
+        meta.append(dict(space=space, tokens=tokens, labels=labels, max=top))
+    return pack(arrays, dict(text=text, sides=meta))
+
+def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=None, size=16):
+    "The payload: entries as listed, their blobs (b'' where not in the page), passages, prompts of (title, blob)."
+    numbers = list(range(len(passages))) if numbers is None else numbers
+    parts = [*blobs, *(chunk(passages[i:i+size]) for i in range(0, len(passages), size)), *(b for _, b in prompts)]
+    at = np.cumsum([0, *map(len, parts)]).astype(np.uint32)
+    meta = dict(version=1, spaces=spaces, strata=[dict(name=n, title=t) for n, t in STRATA], entries=listed, passages=numbers, chunk=size,
+                prompts=[dict(title=t) for t, _ in prompts], nulls=NULLS, live_text=live_text)
+    return pack(dict(blob=np.frombuffer(b''.join(parts), np.uint8), at=at), meta)
+
+def space(name, n=1000, f=64, rows='tokens', no_logits=''): return dict(name=name, rows=rows, n=n, f=f, note='', no_logits=no_logits)
