@@ -7,15 +7,17 @@ __all__ = ['MODES', 'LinkedMap']
 
 # %% ../nbs/10b_linkedmap.ipynb #44316d02
 from collections import Counter
+import warnings
 
 import numpy as np
 import traitlets
 
 from .core import FeatgeomError, check_kind, check_whole, generator, nearest
 from .widget import Widget, pack, svg_text
+from .finding import FeatureSet
 from .matching import Pairs
 from .embedding import as_list
-from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_arrays, given_of, pair_arrays,
+from .panels import (BEYOND, BITS, FINE, INSIDE, TOKEN_ONLY, Panel, column_arrays, given_of, in_set, pair_arrays,
                              pair_flags, panel_arrays, points_of, quantise, vocabulary)
 
 # %% ../nbs/10b_linkedmap.ipynb #711e1ed2
@@ -59,8 +61,9 @@ class LinkedMap(Widget):
     - `view` {'places': {panel name: [x, y, zoom]}, 'min', 'hide_same', 'colour', 'size', 'outline', 'off', 'boxes'},
       each optional; colours, sizes and outlines are names of columns, 'cluster of NAME', density, score, rate, or ''
 
-    `selected_pairs` are the pairs of what is selected. `.save(path)` writes one file that needs no kernel and no
-    network. Raises `FeatgeomError` for panels, pairs, ids and names that do not fit."""
+    `selected` takes a `FeatureSet`, too, or one a panel; `selected_pairs` are the pairs of what is selected. `link` to
+    another widget: it reads what is pinned here. `.save(path)` writes one file that needs no kernel and no network.
+    Raises `FeatgeomError` for panels, pairs, ids and names that do not fit."""
     _module, _height = 'linkedmap.js', 760
     hovered = traitlets.Any().tag(sync=True)
     selected, pinned, searches, view = (traitlets.TraitType().tag(sync=True) for _ in range(4))   # checked below
@@ -160,6 +163,15 @@ class LinkedMap(Widget):
         raise FeatgeomError(f'Feature {absent[0]} in panel {name!r}', f'One of its {len(known):,} features',
                             'Features without a place are not drawn')
 
+    def _of_set(self, name, found):
+        "What a panel shows of a set of features, as `_ids`; a warning if that is not all."
+        known = self._known[self._name(name)]
+        ids = known[in_set(name, known, found)].tolist()
+        left = len(found) - len(ids)
+        if left: warnings.warn(f'{left:,} of {len(found):,} features of {found.name!r} have no place in {name!r}: they '
+                               'are not selected', stacklevel=2)
+        return ids
+
     def _spot(self, spot):
         "[panel name, feature id] as plain values, or an error."
         name, id = spot if isinstance(spot, (list, tuple)) and len(spot) == 2 else (spot, None)
@@ -188,7 +200,10 @@ class LinkedMap(Widget):
 
     @traitlets.validate('selected')
     def _selected(self, change):
-        return {name: self._ids(name, ids) for name, ids in check_kind('selected', change['value'], dict).items()}
+        value = change['value']
+        if isinstance(value, FeatureSet): value = {value.space: value}
+        return {name: self._of_set(name, ids) if isinstance(ids, FeatureSet) else self._ids(name, ids)
+                for name, ids in check_kind('selected', value, dict, FeatureSet).items()}
     @traitlets.validate('hovered')
     def _hovered(self, change): return None if change['value'] is None else self._spot(change['value'])
     @traitlets.validate('pinned')

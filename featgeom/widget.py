@@ -119,7 +119,8 @@ def _sheets(sheets):
     first, *others = dict.fromkeys(sheets)
     def rest(css):
         same = os.path.commonprefix([first, css])
-        ends = (i for i in range(len(same), 0, -1) if same[i-1] == '}' and same.count('{', 0, i) == same.count('}', 0, i))
+        whole = lambda i: same[i-1] == '}' and same.count('{', 0, i) == same.count('}', 0, i)
+        ends = filter(whole, range(len(same), 0, -1))
         return css[next(ends, 0):]
     return ''.join([first, *map(rest, others)])
 
@@ -279,16 +280,17 @@ class Widget(anywidget.AnyWidget):
         data, meta = super()._repr_mimebundle_(**kwargs)
         return {**data, 'image/svg+xml': self.poster(), 'text/plain': repr(self)}, meta
 
-# %% ../nbs/02_widget.ipynb #fd3a1c7a
+# %% ../nbs/02_widget.ipynb #89e3cef0
 def _widgets(what, widgets, least):
     "At least so many widgets of ours, or an error."
     for o in widgets: check_kind(f'{what}: a widget', o, Widget)
-    if len(widgets) < least: raise FeatgeomError(f'{what} with {len(widgets)} widgets', f'At least {least}', 'Pass more')
+    if len(widgets) >= least: return
+    raise FeatgeomError(f'{what} with {len(widgets)} widgets', f'At least {least}', 'Pass more')
 
 def link(
     *widgets,  # two or more; set `link` of one of them to '' to let it go again
 ) -> str:      # their key
-    "Let widgets follow each other: what is read in one is shown in the others. Raises `FeatgeomError` for other things."
+    "Let widgets follow each other: what is read in one is shown in the others. Raises `FeatgeomError` for other kinds."
     _widgets('link', widgets, 2)
     key = next((o.link for o in widgets if o.link), None) or secrets.token_hex(8)
     for o in widgets: o.link = key

@@ -100,12 +100,13 @@ export function staticHost(state) {
 export function pageHash(part = "") {
   let memory = "";
   const read = () => location.hash.slice(1);
-  const others = () => read().split("&").filter((o) => /^\d+=./.test(o) && !o.startsWith(`${part}=`));
-  const own = () => (part ? read().split("&").find((o) => o.startsWith(`${part}=`))?.slice(part.length + 1) ?? "" : read());
+  const pieces = () => read().split("&").filter((o) => /^\d+=./.test(o));
+  const mine = (/** @type {string} */ o) => o.startsWith(`${part}=`);
+  const own = () => (part ? pieces().find(mine)?.slice(part.length + 1) ?? "" : read());
   /** @param {string} text */
   const behind = (text) => {
     const code = encodeURIComponent(text);
-    return part ? [...others(), ...(code ? [`${part}=${code}`] : [])].sort().join("&") : code;
+    return part ? [...pieces().filter((o) => !mine(o)), ...(code ? [`${part}=${code}`] : [])].sort().join("&") : code;
   };
   attempt(() => { memory = decodeURIComponent(own()); });
   return {

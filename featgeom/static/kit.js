@@ -246,7 +246,8 @@ const LINK = "featgeom:link";
 function readMessage(given) {
   const { kind, spots } = Object(given);
   const good = (kind === "read" && spots?.length) || kind === "point";
-  const fits = (/** @type {any} */ o) => Array.isArray(o) && typeof o[0] === "string" && o[1] >= 0 && Number.isInteger(o[1]);
+  const fits = (/** @type {any} */ o) =>
+    Array.isArray(o) && typeof o[0] === "string" && o[1] >= 0 && Number.isInteger(o[1]);
   return good && Array.isArray(spots) && spots.length <= 100 && spots.every(fits)
     ? /** @type {LinkMessage} */ ({ kind, spots: spots.map(([name, id]) => [name, id]) }) : null;
 }

@@ -4,7 +4,7 @@
  */
 
 import { decode } from "./codec.js";
-import { debounce, el, shown, uid } from "./kit.js";
+import { debounce, el, joinLink, shown, uid } from "./kit.js";
 import { createBar } from "./mapbar.js";
 import { createCard } from "./mapcard.js";
 import { keysOf } from "./mapcolour.js";
@@ -99,7 +99,9 @@ export async function mount(stage, host) {
     pin(panel, point) {
       const { pins } = state.get(), others = pins.filter((o) => o[0] !== panel || o[1] !== point);
       if (others.length === MAX_PINS) return announce(`${MAX_PINS} pinned at most: unpin one.`);
-      state.set({ pins: others.length < pins.length ? others : [...pins, [panel, point]], table: "pinned" });
+      const added = others.length === pins.length, pair = pairOf(panel, point);
+      state.set({ pins: added ? [...pins, [panel, point]] : others, table: "pinned" });
+      if (added) group.tell({ kind: "read", spots: pair.map(link.spotOut) });
     },
     select(panel, points, combine) {
       const selection = state.get().selection.map((o) => (combine === "new" ? new Uint32Array(0) : o));
@@ -235,10 +237,17 @@ export async function mount(stage, host) {
   }
 
   // ---- moving to a pair
+  /** Which partner of a feature is walked to. @param {number} panel @param {number} point */
+  const walked = (panel, point) => {
+    const { focus, partner } = derived;
+    return focus?.panel === panel && focus.point === point ? partner : 0;
+  };
   /** @param {number} panel @param {number} point */
-  const around = (panel, point) => {
-    const { focus, partner } = derived, same = focus?.panel === panel && focus.point === point;
-    return placesAround(data, panels, derive.focusOn([panel, point]), same ? partner : 0);
+  const around = (panel, point) => placesAround(data, panels, derive.focusOn([panel, point]), walked(panel, point));
+  /** A feature and the partner walked to, if any. @param {number} panel @param {number} point @returns {Spot[]} */
+  const pairOf = (panel, point) => {
+    const to = derive.focusOn([panel, point]).partners[walked(panel, point)];
+    return [[panel, point], .../** @type {Spot[]} */ (to ? [[to.panel, to.point]] : [])];
   };
   /** @param {import("./view.js").Place[]} target */
   function fly(target) {
@@ -321,6 +330,15 @@ export async function mount(stage, host) {
       controls();
     }) ?? (() => {}),
   ];
+  const group = joinLink(host, ({ kind, spots }) => {
+    const [at, to] = spots.map(link.spotIn).filter((o) => o !== null);
+    if (kind === "point") return act.hover(...at ?? [0, -1]);
+    if (!at) return;
+    act.hover(...at);
+    const partner = derived.focus?.partners.findIndex((o) => o.panel === to?.[0] && o.point === to[1]) ?? 0;
+    if (partner > 0) state.set({ partner });
+    fly(around(...at));
+  });
   const first = state.get();
   panels.forEach((o, p) => {
     o.retheme();
@@ -360,6 +378,7 @@ export async function mount(stage, host) {
   return () => {
     offState();
     offHost.forEach((off) => off());
+    group.close();
     observer.disconnect();
     window.removeEventListener("resize", resize);
     theme.disconnect();
