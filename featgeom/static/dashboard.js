@@ -5,7 +5,7 @@
  */
 
 import { debounce, el, joinLink, shown, uid } from "./kit.js";
-import { brief } from "./mapcolour.js";
+import { amount } from "./dashcharts.js";
 import { openDash, quantileOf, spotsIn } from "./dashdata.js";
 import { createExamples, passagesOf } from "./dashexamples.js";
 import { agreementTable, createFacts, createHead, nameOf } from "./dashfacts.js";
@@ -28,7 +28,7 @@ import { createState, sameValue } from "./state.js";
  * @property {{at: Spot[], text: string}[]} notes
  * @property {string} text typed to be read
  */
-/** @typedef {{node: HTMLElement, token: string, values: number[]}} Pointed a token and the activations on it */
+/** @typedef {{node: HTMLElement, token: string, values: (number | null)[]}} Pointed a token and the activations on it, null where unknown */
 /**
  * @typedef {Object} Act every way to change what is shown
  * @property {() => DashState} state
@@ -92,7 +92,8 @@ export async function mount(stage, host) {
   const trail = [];
   /** @type {Entry | null} */
   let entry = null;
-  let place = 0;   // in the list, also while something outside it is shown
+  let remark = "";   // to be said with the next entry
+  let place = 0;     // in the list, also while something outside it is shown
   const live = el("p", { class: "ds-spoken", "aria-live": "polite" });
   const announce = debounce((/** @type {string} */ words) => { live.textContent = words; }, 100);
   /** @param {Spot[]} spots @param {string} origin */
@@ -108,10 +109,13 @@ export async function mount(stage, host) {
     state: () => state.get(),
     set: (patch) => state.set(patch),
     go(spots) {
-      const exact = list.find(spots);
-      goTo(exact >= 0 ? list.spotsOf(exact) : spots, "user");
+      const exact = list.find(spots), last = spots.slice(-1), own = list.find(last);
+      if (exact >= 0) return goTo(list.spotsOf(exact), "user");
+      if (dash.canAsk || !dash.has(own)) return goTo(focusIn(spots), "user");
+      remark = `${spots.map(nameOf).join(" with ")} is not in this page; ${nameOf(last[0])} is shown as it is there.`;
+      goTo(list.spotsOf(own), "user");
     },
-    can: (spots) => dash.canAsk || dash.has(list.find(spots)) || (spots.length > 1 && spots.some((o) => dash.has(list.find([o])))),
+    can: (spots) => dash.canAsk || dash.has(list.find(spots)) || dash.has(list.find(spots.slice(-1))),
     why: (spots) => `${spots.map(nameOf).join(" with ")} is not in this page; it needs a running kernel.`,
     step(by) {
       if (entries.length) goTo(list.spotsOf((place + by + entries.length) % entries.length), "user");
@@ -144,9 +148,11 @@ export async function mount(stage, host) {
         return;
       }
       const quantiles = pointed.values.map((v, s) => (v && entry ? quantileOf(entry.sides[s].knots, v) : null));
-      head.mark(pointed.values, pointed.values.map((v, s) => (v ? `${brief(v)}, ${placeWords(quantiles[s])}` : "")));
-      tip.show(pointed.node, pointed.token, entry.sides.map((side, s) => ({
-        name: nameOf([side.space, side.id]), side: s, value: pointed.values[s], quantile: quantiles[s] })));
+      head.mark(pointed.values, pointed.values.map((v, s) => (v ? `${amount(v)}, ${placeWords(quantiles[s])}` : "")));
+      tip.show(pointed.node, pointed.token, entry.sides.flatMap((side, s) => {
+        const value = pointed.values[s];
+        return value === null ? [] : [{ name: nameOf([side.space, side.id]), side: s, value, quantile: quantiles[s] }];
+      }));
     },
     point: (spot) => link.tell({ kind: "point", spots: spot ? [spot] : [] }),
     say: (words) => announce(words),
@@ -165,7 +171,8 @@ export async function mount(stage, host) {
   const notice = el("p", { class: "ds-notice fg-text", role: "status", hidden: true });
   const together = el("div", { class: "ds-together" }), stem = uid();
   const feature = el("div", { class: "ds-feature-tab", role: "tabpanel", id: `${stem}-feature` }, head.element, note.element,
-    el("div", { class: "ds-body" }, examples.element, facts.element), together, free.element);
+    el("div", { class: "ds-body" }, examples.element, ...(dash.liveText ? [free.element] : []), together, facts.element, facts.near),
+    dash.liveText ? null : free.element);
   const tabs = /** @type {const} */ (["feature", "prompts"]).map((name) => el("button", {
     type: "button", role: "tab", "aria-controls": name === "feature" ? `${stem}-feature` : null, onclick: () => act.set({ tab: name }),
   }, name === "feature" ? "Features" : `Prompts ${dash.prompts.length || ""}`));
@@ -234,11 +241,12 @@ export async function mount(stage, host) {
     if (!sameValue(found.spots, state.get().focus)) {
       state.set({ focus: found.spots }, "shown");
     }
-    tell(words);
+    tell(words || remark);
+    remark = "";
     if (other) {
       head.update(found);
       facts.update(found);
-      const parts = [agreementTable(found.pair), scatter.update(found)].filter((o) => o !== null);
+      const parts = [agreementTable(found.pair, dash.nulls.agreement), scatter.update(found)].filter((o) => o !== null);
       together.replaceChildren(...parts);
       stage.dataset.entry = found.spots.map((o) => o.join(":")).join(" ");
       announce(`${found.spots.map(nameOf).join(" with ")}${found.index < 0 ? "" : `, ${found.index + 1} of ${entries.length}`}.`);

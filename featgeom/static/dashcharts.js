@@ -9,6 +9,15 @@ import { grouped, short } from "./maplabels.js";
 const W = 300, H = 62;
 
 /**
+ * A number with three digits that count, also where the last ones are zeros: in a column they stand alike.
+ * @param {number} v
+ */
+export function amount(v) {
+  const size = Math.abs(v), plain = size >= 0.001 && size < 999.5;
+  return plain ? (v < 0 ? "−" : "") + (size < 0.9995 ? size.toFixed(size < 0.0995 ? 3 : 2).replace(/^0/, "") : size.toPrecision(3)) : brief(v);
+}
+
+/**
  * Heights of bars on a logarithmic scale, as shares: a bin with one value is still seen.
  * @param {ArrayLike<number>} counts
  */
@@ -74,7 +83,7 @@ function bars(rows, title, chance, top) {
   return el("div", { class: "ds-logits" }, el("h4", {}, title), el("ol", { class: "ds-barlist" }, ...rows.map(([token, effect]) =>
     el("li", {}, el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)),
       el("span", { class: "ds-track" }, el("i", { class: effect < 0 ? "ds-down" : "ds-up", style: `width:${percent(effect)}` }),
-        line?.cloneNode()), el("span", { class: "ds-number" }, (effect < 0 ? "−" : "+") + brief(Math.abs(effect)))))));
+        line?.cloneNode()), el("span", { class: "ds-number" }, (effect < 0 ? "−" : "+") + amount(Math.abs(effect)))))));
 }
 
 /**

@@ -122,7 +122,8 @@ export function readChunk({ arrays, meta }, count) {
 function readSide(meta, arrays, s, count) {
   const doc = arrays[`ex_doc${s}`] ?? [], row = arrays[`ex_row${s}`] ?? [], val = arrays[`ex_val${s}`] ?? [];
   const n = arrays[`n${s}`] ?? new Uint16Array(count), rows = arrays[`row${s}`] ?? [], act = arrays[`act${s}`] ?? [];
-  const from = starts(n), max = finite(meta.max) || 1, unit = max / (act instanceof Int8Array ? 127 : 255);
+  const from = starts(n), largest = Math.max(Math.abs(finite(meta.low) ?? 0), Math.abs(finite(meta.high) ?? 0));
+  const max = finite(meta.max) || largest || 1, unit = max / (act instanceof Int8Array ? 127 : 255);
   /** @type {Map<number, Float32Array>} */
   const known = new Map();
   return {

@@ -5,13 +5,14 @@
 
 import { el, shown, uid } from "./kit.js";
 import { brief } from "./mapcolour.js";
+import { amount } from "./dashcharts.js";
 import { aloneWords, piecesOf, rowText, tokenSpan, tokenText, windowOf } from "./dashtext.js";
 
 /** @typedef {import("./dashdata.js").Entry} Entry */
 /** @typedef {import("./dashdata.js").Hit} Hit */
 /** @typedef {{key: string, title: string, which: number[]}} Tab some strata that are read together */
 
-const FEW = 10;   // lines of a stratum until more are asked for
+const FEW = 10, ALONE = 20;   // lines of a stratum until more are asked for, beside another feature and without one
 const OWN = ["top", "random", "silent"];   // strata with a tab of their own; the others stand together
 
 /**
@@ -29,13 +30,16 @@ export function tabsOf(strata) {
   return tabs;
 }
 
+/** @param {Entry} entry */
+const roomOf = (entry) => (entry.sides.length > 1 ? FEW : ALONE);
+
 /**
  * The passages that a tab shows before more is asked for.
  * @param {Entry} entry
  * @param {Tab | undefined} tab
  */
 export const passagesOf = (entry, tab) => new Set(entry.sides.flatMap((side) => side.strata
-  .filter((o) => tab?.which.includes(o.stratum)).flatMap((o) => o.hits.slice(0, FEW).map((hit) => entry.docs[hit.doc]))));
+  .filter((o) => tab?.which.includes(o.stratum)).flatMap((o) => o.hits.slice(0, roomOf(entry)).map((hit) => entry.docs[hit.doc]))));
 
 /**
  * How both features colour a passage of an entry.
@@ -81,7 +85,7 @@ export function createExamples(dash, act) {
   /** @param {Hit} hit @param {number} side @param {string} name */
   function line(hit, side, name) {
     const here = /** @type {Entry} */ (entry), passage = dash.passage(here.docs[hit.doc]);
-    const value = el("span", { class: "ds-value" }, hit.value ? brief(hit.value) : "0");
+    const value = el("span", { class: "ds-value" }, hit.value ? amount(hit.value) : "0");
     if (!passage || hit.row >= passage.n)
       return el("li", {}, el("div", { class: "ds-line" }, value, el("span", { class: "fg-muted" }, "its text is not in this page")));
     const colours = coloursOf(here, hit.doc, passage.n), [from, to] = windowOf(passage, hit.row);
@@ -136,7 +140,7 @@ export function createExamples(dash, act) {
 
   /** @param {number} side */
   function column(side) {
-    const here = /** @type {Entry} */ (entry), { meta, strata, space, id } = here.sides[side];
+    const here = /** @type {Entry} */ (entry), { meta, strata, space, id } = here.sides[side], room = roomOf(here);
     const name = `${shown(space, 40)} ${id}`;
     const box = el("div", { class: "ds-column", role: "group", "aria-label": `Examples of ${name}` });
     if (here.sides.length > 1) box.append(el("p", { class: `ds-of ds-side${side} fg-text` }, "where ", el("b", {}, name), " fires"));
@@ -150,17 +154,17 @@ export function createExamples(dash, act) {
       if (tab.which.length > 1) box.append(el("h4", { class: "fg-text" }, shown(dash.strata[stratum].title, 60), " ",
         el("span", { class: "fg-muted" }, hits.length ? range : "none")));
       else if (!hits.length) box.append(el("p", { class: "ds-none" }, "None."));
-      const list = el("ol", { class: "ds-lines" }, ...lines(side, s, FEW));
+      const list = el("ol", { class: "ds-lines" }, ...lines(side, s, room));
       box.append(list);
-      if (hits.length <= FEW) return;
+      if (hits.length <= room) return;
       const more = el("button", { type: "button", class: "ds-more", onclick: async () => {
         more.disabled = true;
         await dash.passages(hits.map((o) => here.docs[o.doc]));
         if (entry !== here) return;
-        list.append(...lines(side, s, hits.length).slice(FEW));
+        list.append(...lines(side, s, hits.length).slice(room));
         more.remove();
-        /** @type {HTMLElement | null} */ (list.children[FEW]?.querySelector(".ds-line"))?.focus();
-      } }, `${hits.length - FEW} more`);
+        /** @type {HTMLElement | null} */ (list.children[room]?.querySelector(".ds-line"))?.focus();
+      } }, `${hits.length - room} more`);
       box.append(more);
     });
     /** @type {HTMLElement | null} */ (box.querySelector(".ds-line"))?.setAttribute("tabindex", "0");

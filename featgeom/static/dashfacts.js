@@ -20,8 +20,8 @@ const there = (v) => typeof v === "number" && Number.isFinite(v);
 const list = (v) => (Array.isArray(v) ? v : []);
 /** @param {any} v */
 const number = (v) => (there(v) ? v : NaN);
-/** @param {number} v */
-const percent = (v) => (v >= 0.1 ? `${Math.round(100 * v)} %` : `${brief(100 * v)} %`);
+/** @param {number} v a share */
+const percent = (v) => (v >= 0.1 || !v ? `${Math.round(100 * v)} %` : v >= 0.0005 ? `${(100 * v).toFixed(1)} %` : `${brief(100 * v)} %`);
 
 /** @param {Spot} spot */
 export const nameOf = ([space, id]) => `${shown(space, 40)} ${id}`;
@@ -35,8 +35,8 @@ export function claims(pair) {
   const given = pair.given || "token";
   if (!there(pair.null) && !there(pair.q)) return ["Not tested against chance."];
   const beyond = there(pair.q) ? pair.q <= ALPHA : pair.score > pair.null;
-  if (!beyond) return ["Not beyond chance: partners picked the same way from shifted text score as high."];
-  const out = ["Beyond chance: they fire together more than partners picked the same way from shifted text."];
+  if (!beyond) return ["Not beyond chance: partners picked the same way by chance score as high."];
+  const out = ["Beyond chance: they fire together more than partners picked the same way by chance."];
   if (pair.token_only) out.push(`No more than a shared ${given}: nothing varies within one ${given}.`);
   else if (!there(pair.within) || !there(pair.within_p)) out.push(`Not tested within one ${given}.`);
   else if (pair.within_p > ALPHA) out.push(`Not beyond the ${given}: within one ${given} they go together no better than chance.`);
@@ -49,8 +49,9 @@ export function claims(pair) {
   return out;
 }
 
-/** @param {string} name @param {string} value @param {string} [why] */
-const part = (name, value, why) => el("span", { title: why ? shown(why, 400) : null }, el("i", {}, name), " ", el("b", {}, value));
+/** @param {string} name @param {string} value @param {string} [why] @param {string} [sign] that marks it on the line */
+const part = (name, value, why, sign) => el("span", { title: why ? shown(why, 400) : null },
+  sign ? el("span", { class: "ds-sign", "aria-hidden": "true" }, sign) : null, el("i", {}, name), " ", el("b", {}, value));
 
 /**
  * The head of the page: both features by name, and between them what is known of the pair.
@@ -70,7 +71,7 @@ export function createHead(dash) {
     const rate = there(stats.rate) ? percent(stats.rate) : "–";
     const fires = meta.dead ? el("span", { class: "ds-warn" }, `never fires on ${grouped(space?.n ?? 0)} ${rows}`)
       : el("span", {}, `fires on ${grouped(stats.count ?? 0)} of ${grouped(space?.n ?? 0)} ${rows}, ${rate}`);
-    const chips = list(meta.tokens).slice(0, 6).map(([token, share]) => el("span", { class: "ds-chip" },
+    const chips = list(meta.tokens).slice(0, 6).filter((o, i) => !i || o[1] >= 0.01).map(([token, share]) => el("span", { class: "ds-chip" },
       el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)), el("small", {}, percent(share))));
     const more = labels.filter((o) => o.text && o.text !== title);
     return el("article", { class: `ds-card ds-side${s}`, "aria-label": nameOf([side.space, side.id]) },
@@ -89,10 +90,10 @@ export function createHead(dash) {
     const given = shown(pair.given || "token", 20), nulls = dash.nulls;
     const found = { within: pair.token_only ? null : pair.within, held: pair.held };
     return [el("div", { class: "ds-evidence" }, scoreLine(pair.score, pair.null, found),
-      part("score", short(number(pair.score)), pair.metric), part("null", short(number(pair.null)), nulls.score),
+      part("score", short(number(pair.score)), pair.metric, "●"), part("null", short(number(pair.null)), nulls.score, "┃"),
       there(pair.q) ? part("q", shortQ(pair.q), "share of false finds among pairs that look at least as good") : null,
-      pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`) : part(`within ${given}`, short(number(pair.within)), nulls.within),
-      there(pair.held) ? part("held out", short(pair.held), nulls.held) : null,
+      pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`) : part(`within ${given}`, short(number(pair.within)), nulls.within, "○"),
+      there(pair.held) ? part("held out", short(pair.held), nulls.held, "◇") : null,
       el("span", { class: pair.mutual ? null : "fg-muted" }, pair.mutual ? "mutual" : "not mutual")),
     el("p", { class: "ds-claims" }, claims(pair).join(" "))];
   }
@@ -125,20 +126,21 @@ const STATS = [
  * @param {import("./dashboard.js").Act} act
  */
 export function createFacts(dash, act) {
-  const element = el("div", { class: "ds-sides ds-facts" });
+  const element = el("div", { class: "ds-main" }), near = el("div", { class: "ds-near" });
   /** @param {string} title @param {string} more @param {...(Node | null)} children */
   const block = (title, more, ...children) => el("section", { class: "ds-block" },
     el("h3", {}, title, more ? el("small", { class: "fg-text" }, ` ${more}`) : null), ...children);
 
   /** @param {Spot[]} spots where to @param {Spot} spot what is named @param {string} label */
   function go(spots, spot, label) {
-    const can = act.can(spots);
+    const can = act.can(spots), words = shown(label ?? "", 120);
     return el("button", {
-      type: "button", class: "ds-go", "aria-disabled": can ? null : "true", title: can ? null : act.why(spots),
+      type: "button", class: "ds-go", "aria-disabled": can ? null : "true", "aria-label": `${nameOf(spot)} ${words}`,
+      title: can ? `${nameOf(spot)} ${words}` : act.why(spots),
       onclick: () => (can ? act.go(spots) : act.say(act.why(spots))),
       onpointerenter: () => act.point(spot), onpointerleave: () => act.point(null),
       onfocus: () => act.point(spot), onblur: () => act.point(null),
-    }, el("span", { class: "ds-id fg-text" }, nameOf(spot)), " ", el("span", { class: "fg-text", dir: "auto" }, shown(label ?? "", 80)));
+    }, el("span", { class: "ds-id" }, String(spot[1])), " ", el("span", { class: "fg-text", dir: "auto" }, words));
   }
 
   /** @param {Side} side */
@@ -166,13 +168,13 @@ export function createFacts(dash, act) {
     const near = side.meta.near ?? {};
     /** @param {number} id @param {string} label @param {number} value @param {number | null} chance */
     const row = (id, label, value, chance) => el("li", {}, go([[side.space, id]], [side.space, id], label),
-      el("span", { class: "ds-evidence" }, el("b", {}, short(number(value))), there(chance) ? el("span", { class: "fg-muted" }, ` null ${short(chance)}`) : null,
-        there(chance) && value <= chance ? el("span", { class: "ds-warn" }, " as chance") : null));
+      el("span", { class: "ds-evidence" }, there(chance) && value <= chance ? el("span", { class: "ds-warn" }, "as chance") : null,
+        el("b", {}, short(number(value))), there(chance) ? el("span", { class: "fg-muted" }, `null ${short(chance)}`) : null));
     /** @param {string} title @param {string} more @param {string} why @param {Node[]} rows */
     const column = (title, more, why, rows) => el("div", {}, el("h4", { title: why ? shown(why, 300) : null }, title, el("small", {}, more)),
       rows.length ? el("ol", { class: "ds-list" }, ...rows) : el("p", { class: "ds-none" }, "none"));
     return el("div", { class: "ds-two" },
-      column("by decoder cosine", there(near.cosine_chance) ? ` chance ${short(near.cosine_chance)}` : "", dash.nulls.cosine,
+      column("by decoder cosine", "", dash.nulls.cosine,
         list(near.cosine).map(([id, value, label]) => row(id, label, value, near.cosine_chance))),
       column("by firing together", "", dash.nulls.cofire, list(near.cofire).map(([id, value, chance, label]) => row(id, label, value, chance))));
   }
@@ -188,43 +190,52 @@ export function createFacts(dash, act) {
         const weak = !there(chance) ? "not tested" : tested && !(flags & BEYOND) ? "not beyond chance" : "";
         return el("li", { "aria-current": shownWith?.[1] === id ? "true" : null }, go([[side.space, side.id], spot], spot, label),
           el("span", { class: "ds-evidence" }, scoreLine(score, chance, { within: flags & TOKEN_ONLY ? null : within }),
-            part("score", short(number(score))), part("null", short(number(chance))), tested ? part("q", shortQ(q)) : null,
+            part("score", short(number(score))), part("null", short(number(chance))), tested ? part("q", shortQ(q)) : el("span", {}),
             flags & TOKEN_ONLY ? null : part(`within ${given}`, short(number(within))),
             flags & MUTUAL ? el("span", {}, "mutual") : null, doubt ? el("span", { class: "ds-warn" }, doubt) : null,
             weak ? el("span", { class: "ds-warn" }, weak) : null));
       })) : el("p", { class: "ds-none" }, "No partner was looked for, or none found."));
   }
 
-  /** @param {Side} side @param {number} s @param {Entry} entry */
-  function column(side, s, entry) {
-    const { meta } = side, space = dash.spaces.find((o) => o.name === side.space), given = shown(entry.pair?.given || "token", 20);
-    const different = there(meta.n_tokens) ? `${grouped(meta.n_tokens)} different` : "";
-    return el("div", { class: `ds-column ds-side${s}`, role: "group", "aria-label": `About ${nameOf([side.space, side.id])}` },
-      partners(side, entry.spots[1 - s], given),
-      el("div", { class: "ds-two" },
-        block("Top tokens", different, meta.dead ? el("p", { class: "ds-none" }, "none") : tokens(side)),
-        block("Statistics", meta.rare ? "too few to say" : "", statistics(side))),
-      block("Writes to the output", "per unit of its direction", logitBars(meta.logits, space?.no_logits ?? "")),
-      block("Neighbours", `in ${shown(side.space, 40)}`, neighbours(side)));
-  }
+  /** A row of the page: the same block of both features. @param {Entry} entry @param {(side: Side, s: number) => Node | null} make */
+  const both = (entry, make) => el("div", { class: "ds-sides ds-facts" }, ...entry.sides.map((side, s) =>
+    el("div", { class: `ds-column ds-side${s}`, role: "group", "aria-label": `About ${nameOf([side.space, side.id])}` }, make(side, s))));
+  /** @param {Side} side */
+  const about = (side) => el("div", { class: "ds-two" },
+    block("Top tokens", there(side.meta.n_tokens) ? `${grouped(side.meta.n_tokens)} different` : "",
+      side.meta.dead ? el("p", { class: "ds-none" }, "none") : tokens(side)),
+    block("Statistics", side.meta.dead ? "" : side.meta.rare ? "too few to say" : "", statistics(side)));
   return {
-    element,
+    element, near,
     /** @param {Entry} entry */
-    update: (entry) => element.replaceChildren(...entry.sides.map((side, s) => column(side, s, entry))),
+    update(entry) {
+      const given = shown(entry.pair?.given || "token", 20), pairs = dash.spaces.length > 1;
+      element.replaceChildren(...[pairs ? both(entry, (side, s) => partners(side, entry.spots[1 - s], given)) : null, both(entry, about),
+        both(entry, (side) => block("Writes to the output", "for a step of one along its direction",
+          logitBars(side.meta.logits, dash.spaces.find((o) => o.name === side.space)?.no_logits ?? ""))),
+      ].filter((o) => o !== null));
+      near.replaceChildren(both(entry, (side) => block("Neighbours", `in ${shown(side.space, 40)}`, neighbours(side))));
+    },
   };
 }
+
+/** @type {Record<string, string>} */
+const MEASURES = { shared_tokens: "shared top tokens", jaccard: "Jaccard of the rows they fire on", rank: "rank correlation where both fire", label: "words of the labels" };
 
 /**
  * Whether both features mean the same: measures of agreement, each beside its chance level.
  * @param {any} pair
+ * @param {any} why what the chance levels are
  */
-export function agreementTable(pair) {
+export function agreementTable(pair, why) {
   const rows = list(pair?.agreement);
   if (!rows.length) return null;
   return el("section", { class: "ds-block" }, el("h3", {}, "Agreement", el("small", {}, " each beside its chance level")),
-    el("table", { class: "ds-agreement" }, el("thead", {}, el("tr", {}, ...["", "", "value", "chance"].map((o) => el("th", { scope: "col" }, o)))),
-      el("tbody", {}, ...rows.map(({ name, value, chance }) => el("tr", {}, el("th", { scope: "row", class: "fg-text" }, shown(name, 60)),
+    typeof why === "string" ? el("p", { class: "ds-small fg-text" }, shown(why, 300)) : null,
+    el("table", { class: "ds-agreement" }, el("thead", {}, el("tr", {}, ...["", "", "value", "chance", ""].map((o) => el("th", { scope: "col" }, o)))),
+      el("tbody", {}, ...rows.map(({ name, value, chance }) => el("tr", {}, el("th", { scope: "row", class: "fg-text" }, MEASURES[name] ?? shown(name, 60)),
         el("td", {}, there(value) && value <= 1 && value >= 0 ? scoreLine(value, there(chance) ? chance : null) : null),
         el("td", { class: "ds-number" }, there(value) && Number.isInteger(value) && value > 1 ? value : short(number(value))),
-        el("td", { class: "ds-number fg-muted" }, short(number(chance))))))));
+        el("td", { class: "ds-number fg-muted" }, short(number(chance))),
+        el("td", { class: "ds-warn" }, there(value) && there(chance) && value <= chance ? "as chance" : ""))))));
 }

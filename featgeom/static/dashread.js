@@ -5,7 +5,7 @@
  */
 
 import { el, shown } from "./kit.js";
-import { brief } from "./mapcolour.js";
+import { amount } from "./dashcharts.js";
 import { nameOf } from "./dashfacts.js";
 import { piecesOf, rowText, tokenSpan, tokenText } from "./dashtext.js";
 
@@ -74,6 +74,8 @@ export function createReadText(dash, act) {
   const element = el("div", { class: "ds-readbox" }, key, lines, el("div", { class: "ds-row" }, el("h4", {}, "Strongest features at each token"), more), table);
   /** @type {Half[]} */
   let halves = [];
+  /** @type {HTMLElement[]} */
+  let texts = [];
   let all = false;
   /** @type {Spot | null} */
   let over = null;
@@ -85,12 +87,15 @@ export function createReadText(dash, act) {
       const seen = Array.from({ length: half.passage.n }, (_, row) => Math.abs(value(row)));
       return { name: nameOf([half.space, id]), id, value, max: half.max[id] || Math.max(1e-12, ...seen), known: Boolean(half.focus) && id === focus };
     });
-    const one = halves.length > 1 && sameCuts(halves[0], halves[1]);
-    lines.replaceChildren(...(one ? [halves[0]] : halves).map((half, s) => {
-      const node = el("div", { class: `ds-readtext${one || halves.length < 2 ? "" : ` ds-only${s}`}`, dir: "auto" });
-      for (const piece of piecesOf(half.passage)) node.append(tokenSpan(piece, one ? colours : [colours[s]], true));
+    const one = halves.length > 1 && sameCuts(halves[0], halves[1]), only = colours.findIndex((o) => o.id >= 0);
+    const single = colours.filter((o) => o.id >= 0).length === 1;
+    texts = (one ? [halves[0]] : halves).map((half, s) => {
+      const which = one && !single ? -1 : one ? only : s;
+      const node = el("div", { class: `ds-readtext${which < 0 ? "" : ` ds-only${which}`}`, dir: "auto" });
+      for (const piece of piecesOf(half.passage)) node.append(tokenSpan(piece, which < 0 ? colours : [colours[which]], true));
       return node;
-    }));
+    });
+    lines.replaceChildren(...texts);
     const said = colours.filter((o) => o.id >= 0).map((o) => `${o.name}${o.known ? "" : ", where it is among the strongest"}`);
     key.textContent = said.length ? `Coloured by ${said.join(" and ")}${one && said.length > 1 ? " (upper and lower half)" : ""}. Point at a feature below to see where it fires.` : "Point at a feature below to see where it fires.";
   }
@@ -112,7 +117,7 @@ export function createReadText(dash, act) {
         type: "button", class: "ds-feature", style: `--w:${Math.round(100 * strength)}%`, "aria-disabled": can ? null : "true",
         title: can ? `${nameOf(spot)} ${shown(label, 120)}` : act.why([spot]), onclick: () => (can ? act.go([spot]) : act.say(act.why([spot]))),
         onpointerenter: point(spot), onpointerleave: point(null), onfocus: point(spot), onblur: point(null),
-      }, el("b", {}, String(id)), " ", el("span", { class: "fg-text", dir: "auto" }, shown(label, 28)), " ", el("small", {}, brief(value))));
+      }, el("b", {}, String(id)), " ", el("span", { class: "fg-text", dir: "auto" }, shown(label, 60)), " ", el("small", {}, amount(value))));
     }
     return el("span", { class: `ds-features ds-side${s}` }, ...(out.length ? out : [el("small", { class: "fg-muted" }, "–")]));
   }
@@ -136,6 +141,13 @@ export function createReadText(dash, act) {
     table.replaceChildren(...rows);
     table.dataset.sides = String(halves.length);
   }
+  lines.addEventListener("pointerover", (event) => {
+    const node = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest(".ds-t")), row = Number(node?.dataset.row);
+    const own = texts.findIndex((o) => node && o.contains(node)), known = halves.some((o) => o.focus) && !over;
+    act.token(node && known ? { node, token: rowText(halves[own].passage, row),
+      values: halves.map((o, s) => (o.focus && (texts.length === 1 || s === own) ? o.focus[row] : null)) } : null);
+  });
+  lines.addEventListener("pointerleave", () => act.token(null));
   return {
     element,
     /** @param {Read} read */
@@ -145,7 +157,5 @@ export function createReadText(dash, act) {
       paint();
       draw();
     },
-    /** The features in focus are others. */
-    repaint: () => { if (halves.length) paint(); },
   };
 }

@@ -27,7 +27,7 @@ export function createPairScatter(dash) {
         names: spots.map(nameOf), x: arrays.sx, y: arrays.sy, text: scatter.text ?? [], hx: arrays.hx ?? [], hy: arrays.hy ?? [],
         rangeX: edges[0], rangeY: edges[1], rows, notes: scatter.notes ?? [],
       }, { height: 280 });
-      const words = [`${grouped(arrays.sx.length)} of ${grouped(scatter.n ?? 0)} ${rows} where either fires`];
+      const words = [`${grouped(arrays.sx.length)} of ${grouped(scatter.either ?? scatter.n ?? 0)} ${rows} where either fires`];
       if (Number.isFinite(scatter.both)) words.push(`both on ${grouped(scatter.both)}`);
       for (const [name, v] of [["correlation", scatter.r], ["held out", scatter.held]])
         if (Number.isFinite(v)) words.push(`${name} ${Math.abs(v) <= 1 ? short(v) : brief(v)}`);

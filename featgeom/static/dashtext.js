@@ -4,7 +4,7 @@
  */
 
 import { el, shown } from "./kit.js";
-import { brief } from "./mapcolour.js";
+import { amount } from "./dashcharts.js";
 
 /** @typedef {import("./dashdata.js").Passage} Passage */
 /** @typedef {{row: number, text: string}} Piece of a text: a token, or with row -1 what belongs to none */
@@ -154,7 +154,7 @@ export function createTip(stage) {
     show(node, token, values) {
       element.replaceChildren(el("b", { class: "fg-text", dir: "auto" }, tokenText(token)), ...values.map((o) =>
         el("div", { class: `ds-side${o.side}` }, el("span", { class: "fg-text ds-who" }, o.name), " ",
-          el("b", {}, o.value ? brief(o.value) : "0"), o.value ? ` ${placeWords(o.quantile)}` : " silent")));
+          el("b", {}, o.value ? amount(o.value) : "0"), o.value ? ` ${placeWords(o.quantile)}` : " silent")));
       element.hidden = false;
       const box = node.getClientRects()[0] ?? node.getBoundingClientRect(), outer = stage.getBoundingClientRect();
       const left = Math.max(4, Math.min(box.left - outer.left - 6, outer.width - element.offsetWidth - 4));

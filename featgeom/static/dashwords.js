@@ -7,7 +7,7 @@ import { grouped } from "./maplabels.js";
 
 /** @type {Record<string, string>} */
 const NULLS = { score: "null of a score", within: "within", cosine: "chance of a cosine", cofire: "null of firing together",
-  logits: "fine line of logit effects", held: "held out" };
+  logits: "fine line of logit effects", held: "held out", agreement: "chance of agreement" };
 
 /** @param {import("./dashdata.js").Dash} dash */
 export function helpText(dash) {
@@ -18,6 +18,7 @@ export function helpText(dash) {
   return el("details", { class: "ds-help" }, el("summary", {}, "Keys, and what the numbers mean"), ...spaces,
     el("p", {}, "Keys: j or → next, k or ← previous, r random, u back, s bookmark, / jump. In the examples: ↑ and ↓ go from line to line, ",
       "→ and ← walk the tokens of a line, Enter opens the whole passage, Escape closes it."),
+    el("p", {}, "On the line of a score: ● the score, ┃ its null with what chance reaches below it, ○ the score among rows of one token, ◇ on held-out documents."),
     el("p", {}, "Strength of a colour is the share of the feature's largest activation. “Top 3 % of active” counts only tokens on which the feature ",
       "fires. Scores say what goes together on these texts, not what causes what."),
     nulls.length ? el("dl", {}, ...nulls) : null);
