@@ -269,7 +269,7 @@ export function openLink(key) {
   /** @param {any} envelope */
   const take = (envelope) => {
     const { from, n } = Object(envelope), message = readMessage(envelope?.message);
-    if (!message || from === me || typeof n !== "number" || n <= (last.get(from) ?? 0)) return;
+    if (!message || from === me || typeof n !== "number" || !(n > (last.get(from) ?? 0))) return;
     if (last.size > 1000) last.clear();
     last.set(from, n);
     hearing = true;

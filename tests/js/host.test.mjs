@@ -81,6 +81,31 @@ test("the hash of a page, and memory where the address may not be changed", () =
   }
 });
 
+test("several widgets of a page have their own parts of the hash", () => {
+  const odd = '{"a": "1=2&3=4#%"}';
+  Object.assign(globalThis, { location: { hash: "" }, history: { state: null, replaceState(...a) { location.hash = a[2]; } } });
+  try {
+    const [one, two, ten] = ["1", "2", "10"].map(pageHash);
+    two.set(odd);
+    one.set("é");
+    ten.set("x");
+    assert.equal(location.hash, `#10=x&1=${encodeURIComponent("é")}&2=${encodeURIComponent(odd)}`);
+    assert.deepEqual(["1", "2", "10", "3"].map((o) => pageHash(o).get()), ["é", odd, "x", ""]);
+    assert.equal(two.behind("y"), `10=x&1=${encodeURIComponent("é")}&2=y`, "an address to copy has the others' parts, too");
+    one.set("");
+    assert.equal(location.hash, `#10=x&2=${encodeURIComponent(odd)}`);
+    for (const foreign of ["#%7B%7D", "#2", "#=x&&&2", "#__proto__=1", "#2=%"]) {
+      location.hash = foreign;
+      assert.equal(pageHash("2").get(), "", foreign);
+      pageHash("1").set("a");
+      assert.match(location.hash, /^#1=a(&2=%)?$/, "and what is no part of ours goes away");
+    }
+  } finally {
+    delete globalThis.location;
+    delete globalThis.history;
+  }
+});
+
 test("a live host over a model that refuses", () => {
   const refuse = () => { throw new Error("not here"); };
   const m = Object.assign(model({ selected: [] }), { off: refuse, save_changes: refuse, send: refuse });

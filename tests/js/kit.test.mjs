@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 
-import { debounce, hostTheme, needsKernel, shown } from "../../featgeom/static/kit.js";
+import { debounce, hostTheme, joinLink, needsKernel, openLink, shown } from "../../featgeom/static/kit.js";
 
 test("text is shown whole, or visibly not", () => {
   assert.equal(shown("a\0b\n\x7f"), "a␀b␊␡");
@@ -67,3 +67,130 @@ test("a control that needs Python says so", () => {
   needsKernel(button, { live: false });
   assert.deepEqual(button, { disabled: true, title: "needs a running kernel" });
 });
+
+// ---- links between widgets
+
+/** Frames of one origin: documents of their own; node's BroadcastChannel joins them. */
+async function frames(count, act) {
+  const prefix = Math.random().toString(36);            // messages of an earlier test may still be on their way
+  const docs = Array.from({ length: count }, () => new EventTarget()), open = [];
+  const at = (i, f) => {
+    globalThis.document = docs[i];
+    try { return f(); } finally { delete globalThis.document; }
+  };
+  /** A widget in frame `i`: what it hears, and its end of the link. */
+  const widget = (i, key = "k") => {
+    const link = at(i, () => openLink(prefix + key)), heard = [];
+    link.hear((message) => heard.push(message));
+    const close = () => at(i, () => link.close());
+    open.push(close);
+    return { heard, link, close, tell: (kind, ...spots) => at(i, () => link.tell({ kind, spots })) };
+  };
+  const raw = (i, detail, key = "k") => docs[i].dispatchEvent(new CustomEvent(`featgeom:link:${prefix}${key}`, { detail }));
+  try { await act(widget, raw, docs); } finally { open.forEach((f) => f()); }
+}
+/** Wait for what is on its way between frames, and then for what should not come. */
+async function settled(truth = () => true) {
+  for (let i = 0; i < 500 && !truth(); i++) await pause(10);
+  await pause(20);
+}
+
+test("linked widgets hear each other once, in one page and in others, and never themselves", () => frames(2, async (widget) => {
+  const a = widget(0), b = widget(0), c = widget(1), other = widget(0, "another key");
+  a.tell("read", ["A", 1], ["B", 2]);
+  assert.deepEqual(b.heard, [{ kind: "read", spots: [["A", 1], ["B", 2]] }], "at once in one page");
+  await settled(() => c.heard.length);
+  assert.equal(b.heard.length, 1, "not again by the other way");
+  assert.deepEqual(c.heard, b.heard);
+  assert.deepEqual([a.heard, other.heard], [[], []]);
+  for (let i = 0; i < 5; i++) c.tell("point", ["A", i]);
+  c.tell("point");
+  await settled(() => b.heard.length === 7);
+  assert.deepEqual(a.heard.map((o) => o.spots), [[["A", 0]], [["A", 1]], [["A", 2]], [["A", 3]], [["A", 4]], []]);
+  assert.deepEqual(b.heard.slice(1), a.heard);
+  assert.equal(c.heard.length, 1);
+}));
+
+test("what is told while something is heard goes nowhere, so nothing goes in circles", () => frames(2, async (widget) => {
+  const all = [widget(0), widget(0), widget(1)];
+  for (const o of all) o.link.hear((message) => o.tell("read", ...message.spots));
+  all[0].tell("read", ["A", 1]);
+  await settled(() => all[2].heard.length);
+  assert.deepEqual(all.map((o) => o.heard.length), [0, 1, 1]);
+  all[2].tell("read", ["A", 2]);                        // and it is not deaf or mute afterwards
+  await settled(() => all[0].heard.length && all[1].heard.length === 2);
+  assert.deepEqual(all.map((o) => o.heard.length), [1, 2, 1]);
+}));
+
+test("messages of strangers are checked, copied, and otherwise dropped", () => frames(1, async (widget, raw) => {
+  const { heard } = widget(0), good = { kind: "read", spots: [["A", 1]] };
+  const bad = [undefined, null, 3, "read", [], {}, { kind: "read" }, { kind: "read", spots: [] }, { kind: "read", spots: "A1" },
+    { kind: "write", spots: [["A", 1]] }, { kind: "read", spots: [["A"]] }, { kind: "read", spots: [["A", "1"]] }, { kind: "read", spots: [[1, 1]] },
+    { kind: "read", spots: [["A", -1]] }, { kind: "read", spots: [["A", 1.5]] }, { kind: "read", spots: [["A", NaN]] }, { kind: "read", spots: [null] },
+    { kind: "read", spots: [["A", 1], 7] }, { kind: "point", spots: {} }, { kind: "point" }, { kind: "read", spots: Array(101).fill(["A", 1]) },
+    { kind: { toString: () => "read" }, spots: [["A", 1]] }];
+  bad.forEach((message, i) => raw(0, { from: `s${i}`, n: 1, message }));
+  for (const envelope of [undefined, null, 7, "x", {}, { message: good }, { from: "x", n: "1", message: good }, { from: "x", n: NaN, message: good },
+    { from: "x", n: 0, message: good }, { from: "x", n: -1, message: good }]) raw(0, envelope);
+  assert.deepEqual(heard, []);
+  const spots = [["</script><img src=x onerror=alert(1)>", 1, "more"]];
+  raw(0, { from: "s", n: 1, message: { kind: "read", spots, extra: 1 } });
+  assert.deepEqual(heard, [{ kind: "read", spots: [[spots[0][0], 1]] }], "a copy, without what does not belong");
+  spots[0][1] = 5;
+  assert.equal(heard[0].spots[0][1], 1);
+  for (let i = 0; i < 3000; i++) raw(0, { from: `flood ${i}`, n: 1, message: good });
+  assert.equal(heard.length, 3001, "and a flood of senders is no leak that lasts");
+}));
+
+test("a closed link neither hears nor is heard, also without BroadcastChannel", () => frames(2, async (widget) => {
+  const a = widget(0), b = widget(0), c = widget(1);
+  a.tell("read", ["A", 1]);
+  await settled(() => c.heard.length);
+  assert.equal(c.heard.length, 1);
+  c.close();
+  a.tell("read", ["A", 1]);
+  b.tell("read", ["A", 1]);
+  await settled(() => a.heard.length);
+  assert.deepEqual([a, b, c].map((o) => o.heard.length), [1, 2, 1]);
+  const { BroadcastChannel } = globalThis;
+  globalThis.BroadcastChannel = function refused() { throw new Error("SecurityError"); };
+  try {
+    const lone = widget(0);
+    lone.tell("read", ["A", 2]);
+    assert.equal(a.heard.length, 2, "a page without an origin still links its own widgets");
+  } finally { globalThis.BroadcastChannel = BroadcastChannel; }
+}));
+
+test("a widget joins the link that its trait names, changes it, and leaves", () => frames(1, async (widget, raw, [doc]) => {
+  globalThis.document = doc;
+  const other = openLink("one"), heard = [];
+  let listener = null, link = "";
+  const host = { get: (key) => (key === "link" ? link : undefined), on: (key, f) => {
+    assert.equal(key, "link");
+    listener = f;
+    return () => { listener = null; };
+  } };
+  const told = [];
+  other.hear((message) => told.push(message));
+  const joined = joinLink(host, (message) => heard.push(message)), message = { kind: "read", spots: [["A", 1]] };
+  joined.tell(message);
+  other.tell(message);
+  assert.deepEqual([told, heard], [[], []], "no key, no link");
+  listener("one");
+  joined.tell(message);
+  other.tell(message);
+  assert.deepEqual([told.length, heard.length], [1, 1]);
+  for (const key of ["two", "", 7, null]) {
+    listener(key);
+    joined.tell(message);
+    other.tell(message);
+  }
+  assert.deepEqual([told.length, heard.length], [1, 1]);
+  listener("one");
+  joined.close();
+  assert.equal(listener, null);
+  other.tell(message);
+  assert.equal(heard.length, 1);
+  other.close();
+  delete globalThis.document;
+}));
