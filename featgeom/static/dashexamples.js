@@ -242,8 +242,8 @@ export function createExamples(dash, act) {
       });
       const names = entry.sides.map((o) => `${shown(o.space, 40)} ${o.id}`);
       key.replaceChildren(...(names.length > 1 ? [
-        el("span", { class: "ds-sample ds-t ds-on", style: "--a:45%;--b:0%", "aria-hidden": "true" }, "  "), ` upper half ${names[0]} · `,
-        el("span", { class: "ds-sample ds-t ds-on", style: "--a:0%;--b:45%", "aria-hidden": "true" }, "  "), ` lower half ${names[1]} · dotted: one alone`,
+        el("span", { class: "ds-sample ds-on", style: "--a:45%;--b:0%", "aria-hidden": "true" }, "  "), ` upper half ${names[0]} · `,
+        el("span", { class: "ds-sample ds-on", style: "--a:0%;--b:45%", "aria-hidden": "true" }, "  "), ` lower half ${names[1]} · dotted: one alone`,
       ] : ["strength is the share of the largest activation"]));
       columns.replaceChildren(...entry.sides.map((_, s) => column(s)));
     },

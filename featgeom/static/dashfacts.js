@@ -72,7 +72,7 @@ export function createHead(dash) {
     const fires = meta.dead ? el("span", { class: "ds-warn" }, `never fires on ${grouped(space?.n ?? 0)} ${rows}`)
       : el("span", {}, `fires on ${grouped(stats.count ?? 0)} of ${grouped(space?.n ?? 0)} ${rows}, ${rate}`);
     const chips = list(meta.tokens).slice(0, 6).filter((o, i) => !i || o[1] >= 0.01).map(([token, share]) => el("span", { class: "ds-chip" },
-      el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)), el("small", {}, percent(share))));
+      el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)), " ", el("small", {}, percent(share))));
     const more = labels.filter((o) => o.text && o.text !== title);
     return el("article", { class: `ds-card ds-side${s}`, "aria-label": nameOf([side.space, side.id]) },
       el("div", { class: "ds-about" },

@@ -118,6 +118,7 @@ export function createNav(dash, act) {
     act.say(`${bookmarks.length} bookmarks and ${notes.length} notes saved as featgeom-notes.json.`);
   }
   input.addEventListener("focus", open);
+  input.addEventListener("click", () => { if (popup.hidden) open(); });
   input.addEventListener("input", open);
   jump.addEventListener("focusout", (event) => {
     if (!jump.contains(/** @type {Node | null} */ (event.relatedTarget))) close();

@@ -125,7 +125,7 @@ export function createReadText(dash, act) {
     more.setAttribute("aria-pressed", String(all));
     more.hidden = halves.every((o) => o.k <= FEW);
     const [first, second] = halves, same = second && sameCuts(first, second);
-    const rows = [];
+    const rows = [el("li", { class: "ds-small" }, el("span", {}, "token"), ...halves.map((o) => el("span", { class: "fg-text" }, shown(o.space, 40))))];
     for (let row = 0, other = 0; row < first.passage.n; row++) {
       const cells = [el("span", { class: "ds-token fg-text", dir: "auto" }, tokenText(rowText(first.passage, row))), chips(first, row, 0)];
       if (same) cells.push(chips(second, row, 1));
