@@ -15,13 +15,13 @@ from .acts import FeatureActs
 from .features import token_strings
 from .widget import pack
 
-# %% ../nbs/10ba_passages.ipynb #4fbf2082
+# %% ../nbs/10ba_passages.ipynb #bbbdcf90
 def utf16(
     text: str,     # any text
     at,            # places in it as Python counts, (m,), from 0 to len(text); those beyond are clipped
 ) -> np.ndarray:   # (m,) int64
     "The same places in UTF-16 units, which browsers count: a character beyond U+FFFF is two of them."
-    at = np.clip(np.asarray(at, np.int64), 0, len(text))
+    at = np.minimum(np.maximum(np.asarray(at, np.int64), 0), len(text))
     if text.isascii(): return at
     wide = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4') > 0xFFFF
     return at + np.concatenate([[0], np.cumsum(wide)])[at] if wide.any() else at
@@ -89,7 +89,7 @@ def _places(acts, rows, first, part):
     high = np.where(ends, end[last] + _MARGIN, np.append(start[first[1:]], 0)[:len(doc)])
     return np.where(part > 0, start[first], np.maximum(start[first] - _MARGIN, 0)), np.minimum(high, length)
 
-# %% ../nbs/10ba_passages.ipynb #55c00804
+# %% ../nbs/10ba_passages.ipynb #56730e24
 def passage_blob(
     passages: Passages,  # of one store
     numbers,             # which ones, (c,)
@@ -98,7 +98,7 @@ def passage_blob(
     steps, sizes, rows, told = [], [], [], []
     for p in check_numbers('numbers', numbers).tolist():
         text, start, size, odd = _read(passages, p)
-        steps.append(np.diff(start, prepend=0))
+        steps += start[:1], start[1:] - start[:-1]
         sizes.append(size)
         rows.append(len(size))
         told.append(dict(text=text, doc=int(passages.doc[p]), part=int(passages.part[p]),
