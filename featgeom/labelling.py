@@ -20,7 +20,7 @@ from .shards import writing
 from .examples import Example, Examples
 from .labels import LONGEST, Labels, explained_rows, one_line, origin_of
 
-# %% ../nbs/08fa_labelling.ipynb #6bc9b4f5
+# %% ../nbs/08fa_labelling.ipynb #c2168770
 PROMPT_FORMAT = 1
 PROMPT = """Below are passages of text in which one feature of a language model is active, the strongest first. The \
 tokens at which it is active stand in « ».
@@ -59,10 +59,13 @@ def prompt_of(
     feature: int,        # one of `examples.ids`
 ) -> str:
     "What `label_with` asks of one feature."
-    passages = [f'{i}. {marked(o)}' for i, o in enumerate(examples.of(feature)[::2], 1)]
-    return PROMPT.format(passages='\n'.join(passages))
+    return _prompt(examples.of(feature))
 
-# %% ../nbs/08fa_labelling.ipynb #e99a76b0
+def _prompt(top):
+    "The prompt of the first, the third, ... of some examples."
+    return PROMPT.format(passages='\n'.join(f'{i}. {marked(o)}' for i, o in enumerate(top[::2], 1)))
+
+# %% ../nbs/08fa_labelling.ipynb #d80c0b88
 def label_with(
     ask,                  # any function of a prompt (str) that returns a label (str)
     examples: Examples,
@@ -85,8 +88,8 @@ def label_with(
     with _Journal(path, _head(examples)) as journal:
         todo = [o for o in ids if o not in journal.labels and (again or o not in journal.failed)]
         try:
-            for i, id in enumerate(tqdm(todo, 'labels', disable=not progress), 1):
-                journal.add(id, *_answer(ask, prompt_of(examples, id), retries))
+            for i, (id, found) in enumerate(tqdm(examples.each(todo, 'top'), 'labels', len(todo), disable=not progress), 1):
+                journal.add(id, *_answer(ask, _prompt(found['top']), retries))
                 if i % chunk == 0: journal.sync()
         except BaseException as e:
             e.add_note(f'{len(journal.labels):,} labels are kept in {journal.path}; the same call goes on from there')
@@ -197,7 +200,7 @@ class _Journal:
         "Force what was written to the disk."
         with writing(self.path.parent): os.fsync(self.file)
 
-# %% ../nbs/08fa_labelling.ipynb #ea067b40
+# %% ../nbs/08fa_labelling.ipynb #a1858ed7
 def export_examples(
     examples: Examples,
     folder,               # where to; it is made, or gone on with
@@ -226,7 +229,8 @@ def export_examples(
     for i, name in enumerate(tqdm(files, 'files', disable=not progress)):
         some = ids[i*chunk:(i + 1)*chunk]
         if not (folder/name).is_file():                                     # a file is there as a whole or not at all
-            write_json(folder/name, {str(id): [_plain(o) for s in strata for o in examples.of(id, s)] for id in some})
+            write_json(folder/name, {str(id): [_plain(o) for part in found.values() for o in part]
+                                     for id, found in examples.each(some, strata)})
     write_json(manifest, dict(request=request, complete=True, files=files))
     return [folder/o for o in [*files, manifest.name]]
 

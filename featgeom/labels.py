@@ -152,8 +152,8 @@ def explained_rows(
     "The examples that labels are made from: the strongest, the third strongest, and on; the others are the judge's."
     return check_kind('examples', examples, Examples).rows[:, slice(*examples.strata['top'])][:, ::2]
 
-# %% ../nbs/08f_labels.ipynb #2b47d826
-_HOLDS, _TIMES = .6, 3       # a statement holds for so many of the examples, and so many times as often as anywhere
+# %% ../nbs/08f_labels.ipynb #e245d6f2
+_HOLDS, _TIMES, _LEAST = .6, 3, .03   # share of the examples that a statement holds for, times as often as anywhere; of a token
 
 def auto_labels(
     examples: Examples,
@@ -174,7 +174,7 @@ def auto_labels(
         value, found = value[where >= 0], [around[o] for o in where[where >= 0]]
         if not found: continue
         shares = _hit_shares(found, value) if tops is None else zip(tops.strings[id].tolist(), tops.weight[id].tolist())
-        parts = [_tokens_part(shares, found), *_common(found, usual), _signs(value), raised.get(id, '')]
+        parts = [_tokens_part(shares, found, usual), *_common(found, usual), _signs(value), raised.get(id, '')]
         if stats is not None and stats.counts[id] < stats.min_fires: parts.append(f'fires {stats.counts[id]} times')
         out[id] = ' | '.join(o for o in parts if o)
     return Labels.of_dict(out, acts, 'auto', made='counted from examples', rows=origin_of(acts), examples=rows.shape[1])
@@ -218,11 +218,12 @@ def _characters(text, start, end):
     return dict(left=a < start, right=b > end, word=text[a:b].strip(), capital=text[start:start + 1].isupper(),
                 sentence=not ends.strip() or '\n' in before[len(before.rstrip()):] or ends[-1:] in '.!?…')
 
-# %% ../nbs/08f_labels.ipynb #ea94f516
+# %% ../nbs/08f_labels.ipynb #3a4a5e93
 def _statements(around):
     "How often each statement holds among rows: {(kind, what): share}."
     said = Counter()
     for o in around:
+        said['token', _bare(o['token']).casefold()] += 1
         if o['before']: said['after', o['before']] += 1
         said.update((kind, '') for kind in ('start', 'sentence', 'capital') if o.get(kind))
         if o.get('left') or o.get('right'): said['in', o['word']] += 1
@@ -234,7 +235,7 @@ _SAYS = {'start': 'first in the document', 'sentence': 'begins a sentence', 'aft
 def _common(found, usual):
     "What holds for most of the examples and not everywhere, in words, with the count."
     said = {key: share for key, share in _statements(found).items()
-            if share >= _HOLDS and share >= _TIMES*usual.get(key, 0) and len(found) > 2}
+            if key[0] != 'token' and share >= max(_HOLDS, _TIMES*usual.get(key, 0)) and len(found) > 2}
     kinds = {kind for kind, _ in said}
     tokens = Counter(o['token'].lower() for o in found)
     needless = {'start': {'sentence', 'capital', 'after'}, 'sentence': {'capital', 'after'}}
@@ -253,15 +254,16 @@ def _hit_shares(found, value):
     for o, v in zip(found, abs(value).tolist()): mass[o['token']] += v
     return [(token, o/max(sum(mass.values()), 1e-30)) for token, o in mass.most_common()]
 
-def _tokens_part(shares, found):
-    "The first part of a label: up to three tokens that carry 5 % or more each, fragments of words with an ellipsis."
+def _tokens_part(shares, found, usual):
+    "The first part of a label: up to six tokens of 3 % or more, if that is more than usual; fragments with an ellipsis."
     total, name = Counter(), {}
     for token, share in shares:
         key = _bare(token).casefold()
         if token: total[key], name[key] = total[key] + share, name.get(key, token)
-    most = [(key, o) for key, o in total.most_common(3) if o >= .05] or total.most_common(1)
+    most = [(key, o) for key, o in total.most_common(6) if o >= max(_LEAST, _TIMES*usual.get(('token', key), 0))]
+    many, most = not most, most or total.most_common(1)
     items = [f'{_fragment(name[key], found)} {round(100*o)} %' for key, o in most]
-    return ('many tokens, most on ' if most and most[0][1] < .05 else '') + ', '.join(items)
+    return ('many tokens, most on ' if many else '') + ', '.join(items)
 
 def _fragment(token, found):
     "A token as the label shows it: with an ellipsis on the sides where most of the examples go on with the word."
