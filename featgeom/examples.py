@@ -49,7 +49,7 @@ def _clipped(rows, left, right, run, cuts):
     return np.where(there, np.maximum(rows - left, cuts[at]), 0), \
         np.where(there, np.minimum(rows + right + 1, cuts[at + 1]), 0)
 
-# %% ../nbs/08c_examples.ipynb #98e248d1
+# %% ../nbs/08c_examples.ipynb #be1f7d72
 @dataclass(frozen=True, repr=False)
 class Example(Result):
     "A place in a text, and what a feature does there and around it; `str` puts the hit between « and »."
@@ -89,16 +89,39 @@ class Examples(Result):
         stratum: str='top',  # one of `strata`
     ) -> list:               # of Example
         "The examples of a feature with their text. Raises `FeatgeomError` for another feature or stratum."
-        if stratum not in self.strata:
-            raise FeatgeomError(f'stratum={stratum!r:.80}', f'A stratum ({nearest(stratum, self.strata)})', 'Pass one')
-        rows = self.rows[self._place(feature), slice(*self.strata[stratum])]
-        rows, (at, values) = rows[rows >= 0], self._column(int(feature))
-        found = []
-        for row, a, b in zip(rows.tolist(), *(o.tolist() for o in _clipped(rows, self.left, self.right, *self._documents))):
+        self._check_stratum(stratum)
+        return self._read(int(feature), self._place(feature), stratum, *self._column(int(feature)))
+
+    def each(self,
+        features=None,  # some of `ids`; None: all
+        strata=None,    # names of some strata; None: all
+    ):                  # of (feature, {stratum: list of Example})
+        "Go through many features in order: one pass over the activations, where `of` reads them for one feature."
+        strata = list(self.strata) if strata is None else [strata] if isinstance(strata, str) else list(strata)
+        for name in strata: self._check_stratum(name)
+        features = self.ids if features is None else np.unique(self.acts.check_features(features))
+        places = [self._place(o) for o in features]
+        return self._walk(features, iter(places), strata)
+
+    def _walk(self, features, places, strata):
+        for some, pointers, at, values in self.acts.column_blocks(features, 2**25):
+            for feature, a, b, i in zip(some.tolist(), pointers.tolist(), pointers[1:].tolist(), places):
+                yield feature, {o: self._read(feature, i, o, at[a:b], values[a:b]) for o in strata}
+
+    def _check_stratum(self, name):
+        if not isinstance(name, str) or name not in self.strata:
+            raise FeatgeomError(f'stratum={name!r:.80}', f'A stratum ({nearest(name, self.strata)})', 'Pass one')
+
+    def _read(self, feature, i, stratum, at, values):
+        "Examples of the feature in place i, active at rows `at`."
+        rows = self.rows[i, slice(*self.strata[stratum])]
+        rows, found = rows[rows >= 0], []
+        first, last = _clipped(rows, self.left, self.right, *self._documents)
+        for row, a, b in zip(rows.tolist(), first.tolist(), last.tolist()):
             some, w = slice(*np.searchsorted(at, [a, b])), np.zeros(b - a, np.float32)
             w[at[some] - a] = values[some]
-            doc, tokens, start, end, text = _window_text(self.acts, a, b)
-            found.append(Example(int(feature), stratum, row, doc, float(w[row - a]), tokens, w, start, end, text, row - a))
+            doc, tokens, start, end, text = _window_text(self.acts, self._strings, a, b)
+            found.append(Example(feature, stratum, row, doc, float(w[row - a]), tokens, w, start, end, text, row - a))
         return found
 
     def _place(self, feature):
@@ -114,6 +137,12 @@ class Examples(Result):
     def _documents(self): return _documents(self.acts)
 
     @cached_property
+    def _strings(self):
+        "Token ids that occur, and how they are shown."
+        ids = np.unique(self.acts.rows.token_id)
+        return ids, np.array(token_strings(self.acts, ids), object)
+
+    @cached_property
     def _kept(self): return {}
 
     def _column(self, feature):
@@ -127,9 +156,8 @@ class Examples(Result):
         features=None,  # some of `ids`; None: all
     ):
         "An example a row as a pandas DataFrame: feature, stratum, rank in it, row, document, value, text."
-        ids = self.ids if features is None else np.atleast_1d(features)
-        found = [(o.feature, name, i, o.row, o.doc, o.value, str(o))
-                 for j in ids.tolist() for name in self.strata for i, o in enumerate(self.of(j, name))]
+        found = [(feature, name, i, o.row, o.doc, o.value, str(o)) for feature, strata in self.each(features)
+                 for name, some in strata.items() for i, o in enumerate(some)]
         return _pandas.DataFrame(found, columns='feature stratum rank row doc value text'.split())
 
     def save(self,
@@ -150,24 +178,26 @@ class Examples(Result):
         if not _sound(arrays, meta, acts):
             raise FeatgeomError(f'{path} is damaged', 'What save(...) wrote', 'Pick the examples again')
         if meta['acts'] != _mark(acts):
-            raise FeatgeomError(f'{path} holds examples of other activations than {acts.name!r}', 'Those they were picked '
-                                'from: the same rows and features', 'Open that store, or pick the examples again')
+            raise FeatgeomError(f'{path} holds examples of other activations than {acts.name!r}',
+                                'The rows and features they were picked from',
+                                'Open that store, or pick the examples again')
         strata = {name: (a, b) for name, a, b in meta['strata']}
         return cls(arrays['ids'], arrays['rows'], arrays['values'], strata, meta['left'], meta['right'],
                    arrays['same'], meta['seed'], len(acts), acts)
 
-# %% ../nbs/08c_examples.ipynb #6a20ae4d
-def _window_text(acts, a, b):
+# %% ../nbs/08c_examples.ipynb #1e76b538
+def _window_text(acts, strings, a, b):
     "Document, tokens as shown, first characters and ends, and text of rows a to b of one document."
-    part = acts.rows[a:b]
-    doc, tokens = int(part.doc[0]), token_strings(acts, part.token_id)
-    if acts.texts is None or not {'start', 'end'} <= {*part.columns}:
+    rows, (ids, said) = acts.rows, strings
+    doc, tokens = int(rows.doc[a]), said[np.searchsorted(ids, rows.token_id[a:b])].tolist()
+    if acts.texts is None or not {'start', 'end'} <= {*rows.columns}:
         stop = np.cumsum([len(o) for o in tokens])
         return doc, tokens, stop - [len(o) for o in tokens], stop, ''.join(tokens)
     if not 0 <= doc < len(acts.texts):
         raise FeatgeomError(f'{acts.name!r} has rows of document {doc} and {len(acts.texts)} texts',
                             'A text for each document, counted from 0', 'Pass the texts that rows.doc counts')
-    return doc, tokens, part.start, part.end, acts.texts[doc][max(part.start.min(), 0):max(part.end.max(), 0)]
+    start, end = rows.start[a:b], rows.end[a:b]
+    return doc, tokens, start, end, acts.texts[doc][max(start.min(), 0):max(end.max(), 0)]
 
 def _mark(acts):
     "Which rows and features examples belong to."
@@ -176,19 +206,20 @@ def _mark(acts):
 
 def _sound(arrays, meta, acts):
     "Whether arrays and meta of a file are such as `Examples.save` writes for activations of this size."
-    if {*arrays} != {'ids', 'rows', 'values', 'same'} or not {'strata', 'left', 'right', 'seed', 'acts'} <= {*meta}: return False
+    kinds = dict(ids='<i8', rows='<i8', same='<i8', values='<f4')
+    if {o: arrays[o].dtype.str for o in arrays} != kinds: return False
     ids, rows, values, same = (arrays[o] for o in ('ids', 'rows', 'values', 'same'))
-    if [o.dtype.str for o in (ids, rows, values, same)] != ['<i8', '<i8', '<f4', '<i8']: return False
-    if not (ids.ndim == 1 and rows.ndim == 2 and rows.shape == values.shape and len(ids) == len(rows) == len(same)): return False
-    strata, whole = meta['strata'], [meta['left'], meta['right'], meta['seed']]
-    if not isinstance(strata, list) or not all(isinstance(o, list) and [*map(type, o)] == [str, int, int] for o in strata): return False
-    if not all(type(o) is int and o >= 0 for o in whole): return False
+    if rows.ndim != 2 or rows.shape != values.shape or not ids.shape == same.shape == rows.shape[:1]: return False
+    if not all(type(meta.get(o)) is int and meta[o] >= 0 for o in ('left', 'right', 'seed')): return False
+    strata, f = meta.get('strata'), check_kind('acts', acts, FeatureActs).n_features
+    if not isinstance(strata, list) or not all(isinstance(o, list) for o in strata): return False
+    if not all([*map(type, o)] == [str, int, int] for o in strata): return False
     stops = [0, *(b for _, _, b in strata)]
-    return [a for _, a, _ in strata] == stops[:-1] and stops == sorted(stops) and stops[-1] == rows.shape[1] \
-        and bool((ids[1:] > ids[:-1]).all() and (rows >= -1).all() and (rows < max(len(acts), 1)).all()
-                 and (not len(ids) or 0 <= ids[0] <= ids[-1] < acts.n_features))
+    if [a for _, a, _ in strata] != stops[:-1] or stops != sorted(stops) or stops[-1] != rows.shape[1]: return False
+    return bool((ids[1:] > ids[:-1]).all() and (ids >= 0).all() and (ids < f).all()
+                and (rows >= -1).all() and (rows < len(acts)).all())
 
-# %% ../nbs/08c_examples.ipynb #3f675ebd
+# %% ../nbs/08c_examples.ipynb #0630e70d
 @njit(cache=True, nogil=True, inline='always')
 def _mix(z):
     "The finaliser of splitmix64 (Steele, Lea and Flood 2014)."
@@ -208,7 +239,7 @@ def _keys(pointers, values, keys):
     bits = values.view(np.uint32)
     for c in range(len(pointers) - 1):
         for x in range(pointers[c], pointers[c + 1]):
-            size = np.uint64(bits[x] & np.uint32(0x7FFFFFFF))              # without its sign a float32 sorts as its bits
+            size = np.uint64(bits[x] & np.uint32(0x7FFFFFFF))              # float32 without sign sorts as its bits
             keys[x] = (size << np.uint64(32)) | np.uint64(0xFFFFFFFF - (x - pointers[c]))
 
 @njit(cache=True, nogil=True, inline='always')

@@ -10,9 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from featgeom.acts import FeatureActs, Rows
 from featgeom.core import FeatgeomError
-from featgeom.features import (_merged, _shards, feature_stats, feature_sums, firing_counts, outliers, token_labels, token_strings,
-                               top_tokens)
+from featgeom.features import activation_histograms, capacity, feature_stats, outliers, shown, token_labels, token_strings, top_tokens
 from featgeom.matching import match
+from featgeom.moments import block_sums, feature_sums, firing_counts, merged, over_columns, shards_of
 
 EMOJI = ' family 👩‍👩‍👧\n\tend'
 
@@ -60,14 +60,20 @@ def test_a_store_gives_what_memory_gives(tmp_path):
     a, b = top_tokens(memory), top_tokens(store, budget=30)
     for name in ('ids', 'weight', 'strings'): np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     np.testing.assert_array_equal(firing_counts(memory), firing_counts(store))
-    for name in ('counts', 'rate', 'mean', 'largest'):
-        np.testing.assert_allclose(getattr(feature_stats(memory), name), getattr(feature_stats(store), name))
+    same_stats(feature_stats(memory, min_fires=1), feature_stats(store, min_fires=1))
+
+
+STATS = 'counts rate mean largest energy sd quantiles skew kurtosis zero_skew zero_kurtosis'.split()
+
+def same_stats(a, b, rtol=1e-9, names=STATS):
+    for name in names: np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=rtol, err_msg=name)
+    assert [getattr(a, o) for o in ('n', 'dead', 'rare', 'min_fires')] == [getattr(b, o) for o in ('n', 'dead', 'rare', 'min_fires')]
 
 
 @pytest.mark.parametrize('signed', [False, True])
 def test_stats_equal_a_loop_and_are_nan_for_dead_features(signed):
     acts = make(60, 20, .05, signed=signed)
-    dense, stats = acts.csr().toarray(), feature_stats(acts)
+    dense, stats = acts.csr().toarray(), feature_stats(acts, min_fires=1)
     assert firing_counts(acts).dtype == np.int64
     assert stats.dead == (dense == 0).all(0).sum() > 0
     for j in range(20):
@@ -83,6 +89,7 @@ def test_all_dead_features_have_no_tokens_and_no_label():
     top = top_tokens(acts, 2)
     assert (top.ids == -1).all() and not top.weight.any() and (top.strings == '').all()
     assert token_labels(acts) == ['', '', ''] and feature_stats(acts).dead == 3
+    assert np.isnan(top.entropy).all() and not top.tokens.any()
 
 
 def test_labels_without_token_strings_show_ids():
@@ -144,11 +151,13 @@ def test_dense_activations_give_what_sparse_ones_give(tmp_path, stored, kind):
     assert b.dense and not a.dense
     np.testing.assert_array_equal(firing_counts(a), firing_counts(b))
     assert firing_counts(b).dtype == np.int64
-    for name in ('counts', 'rate', 'mean', 'largest', 'energy'):
-        np.testing.assert_allclose(getattr(feature_stats(a), name), getattr(feature_stats(b), name), rtol=1e-12)
+    same_stats(feature_stats(a), feature_stats(b))
+    for name in ('low', 'high', 'counts', 'knots'):
+        np.testing.assert_array_equal(getattr(activation_histograms(a), name), getattr(activation_histograms(b), name))
     for budget in (1, 20, 2**24):
         for name in ('ids', 'strings'): np.testing.assert_array_equal(getattr(top_tokens(a), name), getattr(top_tokens(b, budget=budget), name))
-        np.testing.assert_allclose(top_tokens(a).weight, top_tokens(b, budget=budget).weight, rtol=1e-6)
+        for name in ('weight', 'entropy', 'tokens'):
+            np.testing.assert_array_equal(getattr(top_tokens(a), name), getattr(top_tokens(b, budget=budget), name))
     assert token_labels(a) == token_labels(b)
     for name in ('keep', 'norm', 'rows', 'features'): np.testing.assert_array_equal(getattr(outliers(a, 1.3, 1.5), name), getattr(outliers(b, 1.3, 1.5), name))
 
@@ -163,7 +172,7 @@ def test_energy_is_the_mean_square_over_all_rows():
 def test_parts_are_merged_as_in_a_tournament(n):
     depth = lambda o: 0 if isinstance(o, int) else 1 + max(map(depth, o))
     flat = lambda o: [o] if isinstance(o, int) else flat(o[0]) + flat(o[1])
-    tree = _merged(range(n), lambda a, b: (a, b))
+    tree = merged(range(n), lambda a, b: (a, b))
     assert flat(tree) == list(range(n)) and depth(tree) == int(np.ceil(np.log2(n)))
     level = list(range(n))
     while len(level) > 1: level = [tuple(level[i:i + 2]) if len(level[i:i + 2]) == 2 else level[i] for i in range(0, len(level), 2)]
@@ -201,12 +210,12 @@ def wild(folder, n=1000, f=20, shard=64, dense=False):
 def same_on(client, acts):
     "All statistics of a store are the same numbers, to the last bit, on a cluster."
     a, b = feature_sums(acts), feature_sums(acts, client=client)
-    for name in ('n', 'counts', 'total', 'square', 'low', 'high'): np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    for name in ('n', 'counts', 'total', 'square', 'low', 'high', 'moments'): np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     np.testing.assert_array_equal(firing_counts(acts), firing_counts(acts, client=client))
-    for name in ('mean', 'largest', 'energy'):
-        np.testing.assert_array_equal(getattr(feature_stats(acts), name), getattr(feature_stats(acts, client=client), name))
-    a, b = top_tokens(acts), top_tokens(acts, client=client)
-    for name in ('ids', 'weight'): np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    a, b = feature_stats(acts), feature_stats(acts, client=client)
+    for name in STATS: np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    a, b = top_tokens(acts), top_tokens(acts, budget=500, client=client)
+    for name in ('ids', 'weight', 'entropy', 'tokens'): np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     assert token_labels(acts) == token_labels(acts, client=client)
 
 
@@ -214,15 +223,14 @@ def same_on(client, acts):
 def test_a_cluster_gives_the_same_bits(tmp_path, dense):
     acts, client = wild(tmp_path/'a', dense=dense), Cluster()
     same_on(client, acts)
-    shards = len(acts.meta['shards'])
-    assert shards == 16 and client.tasks % (2*shards - 1) == 0 and client.merges == client.tasks*(shards - 1)//(2*shards - 1)
+    assert len(acts.meta['shards']) == 16 and client.merges % 15 == 0 and client.tasks > client.merges*31//15
 
 
 def test_the_order_of_sums_matters_and_is_kept(tmp_path):
     acts = wild(tmp_path/'a')
-    parts = [feature_sums(o).total for o in _shards(acts)]
+    parts = [feature_sums(o).total for o in shards_of(acts)]
     assert not np.array_equal(sum(parts[1:], parts[0]), feature_sums(acts).total)          # in a row, last digits differ
-    np.testing.assert_array_equal(_merged(parts, np.add), feature_sums(acts).total)
+    np.testing.assert_array_equal(merged(parts, np.add), feature_sums(acts).total)
 
 
 def test_two_processes_of_dask_give_the_same_bits(tmp_path):
@@ -248,11 +256,177 @@ def test_tables_are_for_pandas():
     acts = make()
     stats, top = feature_stats(acts), top_tokens(acts, 2)
     table = stats.table()
-    assert list(table.columns) == ['counts', 'rate', 'mean', 'largest', 'energy'] and table.index.name == 'feature'
+    levels = [f'q{o:g}' for o in stats.levels]
+    assert list(table.columns) == 'counts rate mean sd largest energy skew kurtosis zero_skew zero_kurtosis'.split() + levels
     np.testing.assert_array_equal(table['mean'], stats.mean)
+    assert table.index.name == 'feature' and (table['q1'] == stats.quantiles[:, -1]).sum() == (stats.counts >= 50).sum()
+    wide = feature_stats(acts, np.ones((12, 3))).table()
+    assert {'decoder_norm', 'capacity'} <= set(wide.columns) and wide.decoder_norm[0] == pytest.approx(3**.5)
     long = top.table()
     assert len(long) == (top.ids >= 0).sum() and list(long.columns) == ['feature', 'rank', 'token_id', 'token', 'weight']
     np.testing.assert_array_equal(long[long['rank'] == 0].set_index('feature').token, top.strings[top.ids[:, 0] >= 0, 0])
+
+
+# --- moments, quantiles, capacity, histograms -----------------------------------------------------------------------------------------
+
+def naive(x, levels):
+    "The statistics of one feature, x (n,), by their definitions, in the precision of a long double."
+    x = x.astype(np.longdouble)
+    on, d, var = x[x != 0], x - x.mean(), x.var()
+    return dict(counts=len(on), rate=len(on)/len(x), mean=on.mean(), largest=on[abs(on).argmax()], energy=(x**2).mean(), sd=on.std(),
+                skew=(d**3).mean()/var**1.5, kurtosis=(d**4).mean()/var**2, zero_skew=(x**3).mean()/var**1.5,
+                zero_kurtosis=(x**4).mean()/var**2, quantiles=np.quantile(on.astype(float), levels))
+
+
+@given(st.integers(20, 200), st.sampled_from(['sparse', 'signed', 'shifted', 'small', 'large']), st.integers(0, 999), st.integers(1, 50))
+@settings(max_examples=30, deadline=None)
+def test_every_statistic_equals_its_definition(n, kind, seed, shard):
+    rng = np.random.default_rng(seed)
+    x = rng.exponential(size=(n, 4))*(rng.random((n, 4)) < .5)
+    if kind == 'signed': x *= rng.choice([-1, 1], x.shape)
+    if kind == 'shifted': x += 1000
+    x = (x*dict(small=1e-12, large=1e12).get(kind, 1)).astype('f4')
+    x[0], x[1] = 3*abs(x).max() + 1, 0                                        # no constant and no dead feature
+    parts = [block_sums(FeatureActs.from_dense(x[a:a + shard])) for a in range(0, n, shard)]
+    both = merged(parts, operator.add), feature_sums(FeatureActs.from_csr(x))
+    np.testing.assert_allclose(both[0].all_rows(), both[1].all_rows(), rtol=1e-9)
+    for acts in (FeatureActs.from_csr(x), FeatureActs.from_dense(x)):
+        stats = feature_stats(acts, min_fires=1, levels=(0, .1, .5, .77, 1))
+        for j in range(4):
+            for name, value in naive(x[:, j], stats.levels).items():
+                np.testing.assert_allclose(getattr(stats, name)[j], np.float64(value), rtol=1e-8, err_msg=name)
+
+
+def test_moments_are_those_of_scipy():
+    from scipy.stats import kurtosis, skew
+    x = (np.random.default_rng(0).gamma(2, size=(3000, 3))*(np.random.default_rng(1).random((3000, 3)) < .2)).astype('f4')
+    stats = feature_stats(FeatureActs.from_csr(x))
+    np.testing.assert_allclose(stats.skew, skew(x.astype(float)), rtol=1e-9)
+    np.testing.assert_allclose(stats.kurtosis, kurtosis(x.astype(float), fisher=False), rtol=1e-9)
+    assert (abs(stats.zero_kurtosis/stats.kurtosis - 1) > .05).all() and (abs(stats.zero_skew/stats.skew - 1) > .05).all()
+
+
+N = 2_000_000
+
+@pytest.mark.parametrize('draw, p, kurt, skewness', [
+    (lambda r, m: r.uniform(-1, 1, m), .1, 18, 0), (lambda r, m: r.standard_normal(m), .1, 30, 0), (lambda r, m: r.exponential(size=m), .5, 13, None),
+    (lambda r, m: r.exponential(size=m), .1, 60.158, 6.544), (lambda r, m: np.ones(m), .1, 8.111, 2.667), (lambda r, m: np.ones(m), .5, 1, 0),
+    (lambda r, m: r.uniform(0, 1, m), .1, 16.284, 3.740)], ids=['uniform', 'normal', 'exp .5', 'exp .1', 'one .1', 'one .5', 'unit'])
+def test_slabs_have_the_moments_that_theory_says(draw, p, kurt, skewness):
+    rng = np.random.default_rng(0)
+    rows = np.flatnonzero(rng.random(N) < p)
+    stats = feature_stats(FeatureActs.from_csr(sparse.csr_array((draw(rng, len(rows)).astype('f4'), (rows, rows*0)), shape=(N, 1))))
+    assert stats.kurtosis[0] == pytest.approx(kurt, rel=.03)
+    if skewness is not None: assert stats.skew[0] == pytest.approx(skewness, rel=.01, abs=.05)
+
+
+def test_quantiles_are_numpys_and_a_constant_feature_has_no_skew():
+    acts = make(500, 6, .5, signed=True)
+    x = acts.csr().toarray()
+    x[:, 5] = .1
+    stats = feature_stats(FeatureActs.from_dense(x), levels=np.linspace(0, 1, 17))
+    for j in range(6): np.testing.assert_allclose(stats.quantiles[j], np.quantile(x[x[:, j] != 0, j].astype(float), stats.levels), rtol=1e-14)
+    assert np.isnan([stats.skew[5], stats.kurtosis[5], stats.zero_skew[5]]).all() and stats.sd[5] == 0 and stats.mean[5] == np.float32(.1)
+    assert stats.quantiles.shape == (6, 17) and not np.isnan(stats.kurtosis[:5]).any()
+
+
+def test_rare_features_are_counted_and_nan():
+    x = np.zeros((200, 4), 'f4')
+    x[:49, 0], x[:50, 1], x[0, 2] = np.arange(49) + 1, np.arange(50) + 1, 7
+    stats = feature_stats(FeatureActs.from_csr(x))
+    assert (stats.dead, stats.rare, stats.min_fires) == (1, 2, 50) and stats.counts.tolist() == [49, 50, 1, 0]
+    for name in ('mean', 'sd', 'quantiles', 'skew', 'kurtosis', 'zero_skew', 'zero_kurtosis'):
+        assert np.isnan(getattr(stats, name).reshape(4, -1)).all(1).tolist() == [True, False, True, True], name
+    assert stats.largest[2] == 7 and np.isnan(stats.largest[3]) and stats.energy[2] == 49/200
+    one = feature_stats(FeatureActs.from_csr(x), min_fires=1)
+    assert (one.rare, one.sd[2]) == (0, 0) and feature_stats(FeatureActs.from_csr(x), min_fires=1).quantiles[2].tolist() == [7]*7
+
+
+@pytest.mark.parametrize('W, value', [(np.eye(4), 1), ([[1, 0], [-1, 0]], 1/2), ([[1, 0], [-.5, 3**.5/2], [-.5, -3**.5/2]], 2/3),
+    ([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], 3/4), (np.stack([np.cos(np.arange(5)*.4*np.pi), np.sin(np.arange(5)*.4*np.pi)], 1), 2/5)])
+def test_capacity_of_known_shapes(W, value):
+    for scale in (1, 1e-20, 1e20): np.testing.assert_allclose(capacity(np.array(W, float)*scale), value)
+
+
+def test_capacity_of_random_directions_and_by_definition():
+    W = np.random.default_rng(0).standard_normal((2048, 512))
+    own = capacity(W/np.linalg.norm(W, axis=1, keepdims=True))
+    assert own.mean() == pytest.approx(.2003, abs=.0005) and own.sum() <= 512
+    some = np.random.default_rng(1).standard_normal((30, 7))*np.arange(30)[:, None]
+    gram = some @ some.T
+    np.testing.assert_allclose(capacity(some)[1:], (np.diag(gram)**2/(gram**2).sum(1).clip(1e-300))[1:])
+    assert np.isnan(capacity(some)[0])
+    for bad in ('x', np.ones(3), [[np.nan, 1]], None):
+        with pytest.raises(FeatgeomError): capacity(bad)
+
+
+def test_a_decoder_belongs_to_its_features():
+    acts, W = make(), np.random.default_rng(0).standard_normal((12, 5))
+    stats = feature_stats(acts, W)
+    np.testing.assert_allclose(stats.decoder_norm, np.linalg.norm(W, axis=1))
+    np.testing.assert_array_equal(stats.capacity, capacity(W))
+    assert feature_stats(acts).decoder_norm is None and feature_stats(acts).capacity is None
+    with pytest.raises(FeatgeomError, match='A decoder of 3 features'): feature_stats(acts, W[:3])
+    for bad in ([2.], [-.1], 'x', [[.5]], [np.nan]):
+        with pytest.raises(FeatgeomError, match='levels'): feature_stats(acts, levels=bad)
+
+
+@pytest.mark.parametrize('signed', [False, True])
+def test_histograms_are_numpys(signed):
+    acts = make(400, 9, .2, signed=signed)
+    hist, x = activation_histograms(acts, bins=10), acts.csr().toarray().astype(float)
+    assert hist.counts.dtype == np.int64 and hist.knots.shape == (9, 33) and hist.knots.dtype == np.float32
+    for j in range(9):
+        on = x[x[:, j] != 0, j]
+        ends = min(on.min(), 0), max(on.max(), 0)
+        assert (hist.low[j], hist.high[j]) == ends
+        np.testing.assert_array_equal(hist.counts[j], np.histogram(on, 10, ends)[0])
+        np.testing.assert_allclose(hist.knots[j], np.quantile(on, np.arange(33)/32), rtol=1e-6)
+    some = activation_histograms(acts, [2, 7], bins=10)
+    np.testing.assert_array_equal(some.counts, hist.counts[[2, 7]])
+    assert some.ids.tolist() == [2, 7] and len(activation_histograms(acts, []).ids) == 0
+    with pytest.raises(FeatgeomError, match='nearest: 11'): activation_histograms(make(), [12])
+
+
+def test_a_dead_feature_has_an_empty_histogram():
+    hist = activation_histograms(FeatureActs.from_csr(np.zeros((5, 2))))
+    assert not hist.counts.any() and np.isnan(hist.low).all() and np.isnan(hist.knots).all()
+
+
+def test_with_an_index_only_the_features_asked_for_are_read(tmp_path, monkeypatch):
+    acts = make(folder=tmp_path/'a').index()
+    monkeypatch.setattr(FeatureActs, '_parts', lambda self: pytest.fail('the whole store was read'))
+    assert activation_histograms(acts, [1, 3]).counts.sum() == feature_counts(acts, [1, 3])
+
+def feature_counts(acts, ids): return sum(len(acts.column(j)[0]) for j in ids)
+
+
+def test_columns_in_blocks_and_on_a_cluster_give_the_same(tmp_path):
+    acts, client = make(folder=tmp_path/'a'), Cluster()
+    whole = over_columns(acts, spans)
+    for budget in (1, 20, 1000):
+        for how in (dict(), dict(client=client)):
+            for a, b in zip(whole, over_columns(acts, spans, budget=budget, **how)): np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(over_columns(acts, spans, ids=[3, 5], client=client)[0], whole[0][[3, 5]])
+
+def spans(pointers, rows, values): return np.diff(pointers), np.array([values[a:b].sum() for a, b in zip(pointers, pointers[1:])])
+
+
+@given(st.integers(1, 60), st.integers(0, 999), st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_entropy_is_over_all_tokens(n, seed, vocab):
+    rng = np.random.default_rng(seed)
+    x, token = rng.exponential(size=(n, 2)).astype('f4'), rng.integers(0, vocab, n)
+    top = top_tokens(FeatureActs.from_csr(x, Rows(doc=np.zeros(n, int), pos=np.arange(n), token_id=token)), 1)
+    for j in range(2):
+        mass = np.bincount(token, weights=x[:, j])
+        share = mass[mass > 0]/mass.sum()
+        assert top.entropy[j] == pytest.approx(-(share*np.log2(share)).sum(), abs=1e-9) and top.tokens[j] == len(share)
+        assert top.weight[j, 0] == pytest.approx(share.max(), rel=1e-5)
+
+
+def test_shown_is_for_one_line():
+    assert shown('a b\n\u202e') == 'a␣b⏎⟨U+202E⟩'
 
 
 # --- outliers ---------------------------------------------------------------------------------------------------------------------
