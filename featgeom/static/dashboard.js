@@ -162,8 +162,12 @@ export async function mount(stage, host) {
   stage.classList.add("ds");
   const link = joinLink(host, ({ kind, spots }) => {
     if (kind !== "read") return;
-    const known = focusIn(spots), use = list.find(known) >= 0 ? known : known.filter((o) => list.find([o]) >= 0).slice(0, 1);
-    if (use.length) goTo(list.spotsOf(list.find(use)), "link");
+    const known = focusIn(spots);
+    for (const some of [known, ...known.map((o) => [o])]) {
+      const index = list.find(some);
+      if (index >= 0) return goTo(list.spotsOf(index), "link");
+    }
+    if (dash.canAsk && known.length) goTo(known, "link");
   });
   const nav = createNav(dash, act), head = createHead(dash), examples = createExamples(dash, act), facts = createFacts(dash, act);
   const note = createNote(act), prompts = createPrompts(dash, act), free = createFree(dash, act, host), tip = createTip(stage);
@@ -246,7 +250,7 @@ export async function mount(stage, host) {
     if (other) {
       head.update(found);
       facts.update(found);
-      const parts = [agreementTable(found.pair, dash.nulls.agreement), scatter.update(found)].filter((o) => o !== null);
+      const parts = [agreementTable(found.pair, dash.nulls), scatter.update(found)].filter((o) => o !== null);
       together.replaceChildren(...parts);
       stage.dataset.entry = found.spots.map((o) => o.join(":")).join(" ");
       announce(`${found.spots.map(nameOf).join(" with ")}${found.index < 0 ? "" : `, ${found.index + 1} of ${entries.length}`}.`);

@@ -94,6 +94,7 @@ export function createHead(dash) {
       there(pair.q) ? part("q", shortQ(pair.q), "share of false finds among pairs that look at least as good") : null,
       pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`) : part(`within ${given}`, short(number(pair.within)), nulls.within, "○"),
       there(pair.held) ? part("held out", short(pair.held), nulls.held, "◇") : null,
+      there(pair.held) && there(pair.held_chance) ? part("its null", short(pair.held_chance)) : null,
       el("span", { class: pair.mutual ? null : "fg-muted" }, pair.mutual ? "mutual" : "not mutual")),
     el("p", { class: "ds-claims" }, claims(pair).join(" "))];
   }
@@ -220,20 +221,21 @@ export function createFacts(dash, act) {
 }
 
 /** @type {Record<string, string>} */
-const MEASURES = { shared_tokens: "shared top tokens", jaccard: "Jaccard of the rows they fire on", rank: "rank correlation where both fire", label: "words of the labels" };
+export const MEASURES = { shared_tokens: "shared top tokens", jaccard: "Jaccard of the rows they fire on", rank: "rank correlation where both fire", label: "words of the labels" };
 
 /**
  * Whether both features mean the same: measures of agreement, each beside its chance level.
  * @param {any} pair
- * @param {any} why what the chance levels are
+ * @param {Record<string, string>} nulls what the chance levels are
  */
-export function agreementTable(pair, why) {
+export function agreementTable(pair, nulls) {
   const rows = list(pair?.agreement);
   if (!rows.length) return null;
   return el("section", { class: "ds-block" }, el("h3", {}, "Agreement", el("small", {}, " each beside its chance level")),
-    typeof why === "string" ? el("p", { class: "ds-small fg-text" }, shown(why, 300)) : null,
+    nulls.agreement ? el("p", { class: "ds-small fg-text" }, shown(nulls.agreement, 300)) : null,
     el("table", { class: "ds-agreement" }, el("thead", {}, el("tr", {}, ...["", "", "value", "chance", ""].map((o) => el("th", { scope: "col" }, o)))),
-      el("tbody", {}, ...rows.map(({ name, value, chance }) => el("tr", {}, el("th", { scope: "row", class: "fg-text" }, MEASURES[name] ?? shown(name, 60)),
+      el("tbody", {}, ...rows.map(({ name, value, chance }) => el("tr", {}, el("th", { scope: "row", class: "fg-text", title: Object.hasOwn(nulls, name) ? shown(nulls[name], 300) : null },
+        Object.hasOwn(MEASURES, name) ? MEASURES[name] : shown(name, 60)),
         el("td", {}, there(value) && value <= 1 && value >= 0 ? scoreLine(value, there(chance) ? chance : null) : null),
         el("td", { class: "ds-number" }, there(value) && Number.isInteger(value) && value > 1 ? value : short(number(value))),
         el("td", { class: "ds-number fg-muted" }, short(number(chance))),

@@ -174,6 +174,6 @@ export function placeWords(q) {
   if (q === null) return "";
   if (q >= 1) return "the largest";
   const top = 100 * (1 - q);
-  return q >= 0.5 ? `top ${top < 1 ? top.toFixed(1) : Math.ceil(top)} % of active`
-    : `lowest ${Math.max(1, Math.ceil(100 * q))} % of active`;
+  return q >= 0.5 ? `top ${top < 0.95 ? top.toFixed(1) : Math.ceil(top - 0.01)} % of active`
+    : `lowest ${Math.max(1, Math.ceil(100 * q - 0.01))} % of active`;
 }

@@ -4,9 +4,10 @@
 
 import { el, shown } from "./kit.js";
 import { grouped } from "./maplabels.js";
+import { MEASURES } from "./dashfacts.js";
 
 /** @type {Record<string, string>} */
-const NULLS = { score: "null of a score", within: "within", cosine: "chance of a cosine", cofire: "null of firing together",
+const NULLS = { ...MEASURES, score: "null of a score", within: "within", cosine: "chance of a cosine", cofire: "null of firing together",
   logits: "fine line of logit effects", held: "held out", agreement: "chance of agreement" };
 
 /** @param {import("./dashdata.js").Dash} dash */
@@ -14,7 +15,7 @@ export function helpText(dash) {
   const spaces = dash.spaces.map((o) => el("p", { class: "fg-text" }, el("b", {}, shown(o.name, 40)),
     ` ${grouped(o.f)} features on ${grouped(o.n)} ${shown(o.rows, 20)}${o.note ? `; ${shown(o.note, 300)}` : ""}`));
   const nulls = Object.entries(dash.nulls).flatMap(([name, words]) => (typeof words === "string" && words
-    ? [el("dt", { class: "fg-text" }, NULLS[name] ?? shown(name, 40)), el("dd", { class: "fg-text" }, shown(words, 600))] : []));
+    ? [el("dt", { class: "fg-text" }, Object.hasOwn(NULLS, name) ? NULLS[name] : shown(name, 40)), el("dd", { class: "fg-text" }, shown(words, 600))] : []));
   return el("details", { class: "ds-help" }, el("summary", {}, "Keys, and what the numbers mean"), ...spaces,
     el("p", {}, "Keys: j or → next, k or ← previous, r random, u back, s bookmark, / jump. In the examples: ↑ and ↓ go from line to line, ",
       "→ and ← walk the tokens of a line, Enter opens the whole passage, Escape closes it."),
