@@ -152,8 +152,9 @@ def explained_rows(
     "The examples that labels are made from: the strongest, the third strongest, and on; the others are the judge's."
     return check_kind('examples', examples, Examples).rows[:, slice(*examples.strata['top'])][:, ::2]
 
-# %% ../nbs/08f_labels.ipynb #e245d6f2
-_HOLDS, _TIMES, _LEAST = .6, 3, .03   # share of the examples that a statement holds for, times as often as anywhere; of a token
+# %% ../nbs/08f_labels.ipynb #54d8e232
+_HOLDS, _TIMES = .6, 3           # a statement holds for this share of the examples, so many times as often as anywhere
+_LEAST, _TOGETHER = .03, .1      # share of the activation on a token that a label names, and on all of these
 
 def auto_labels(
     examples: Examples,
@@ -218,7 +219,7 @@ def _characters(text, start, end):
     return dict(left=a < start, right=b > end, word=text[a:b].strip(), capital=text[start:start + 1].isupper(),
                 sentence=not ends.strip() or '\n' in before[len(before.rstrip()):] or ends[-1:] in '.!?…')
 
-# %% ../nbs/08f_labels.ipynb #3a4a5e93
+# %% ../nbs/08f_labels.ipynb #9e12521b
 def _statements(around):
     "How often each statement holds among rows: {(kind, what): share}."
     said = Counter()
@@ -255,13 +256,14 @@ def _hit_shares(found, value):
     return [(token, o/max(sum(mass.values()), 1e-30)) for token, o in mass.most_common()]
 
 def _tokens_part(shares, found, usual):
-    "The first part of a label: up to six tokens of 3 % or more, if that is more than usual; fragments with an ellipsis."
+    "The first part of a label: up to six tokens of 3 % or more each and 10 % together, if that is more than usual."
     total, name = Counter(), {}
     for token, share in shares:
         key = _bare(token).casefold()
         if token: total[key], name[key] = total[key] + share, name.get(key, token)
     most = [(key, o) for key, o in total.most_common(6) if o >= max(_LEAST, _TIMES*usual.get(('token', key), 0))]
-    many, most = not most, most or total.most_common(1)
+    many = sum(o for _, o in most) < _TOGETHER
+    if many: most = total.most_common(1)
     items = [f'{_fragment(name[key], found)} {round(100*o)} %' for key, o in most]
     return ('many tokens, most on ' if many else '') + ', '.join(items)
 
