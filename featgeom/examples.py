@@ -49,7 +49,7 @@ def _clipped(rows, left, right, run, cuts):
     return np.where(there, np.maximum(rows - left, cuts[at]), 0), \
         np.where(there, np.minimum(rows + right + 1, cuts[at + 1]), 0)
 
-# %% ../nbs/08c_examples.ipynb #be1f7d72
+# %% ../nbs/08c_examples.ipynb #a9fbdfbe
 @dataclass(frozen=True, repr=False)
 class Example(Result):
     "A place in a text, and what a feature does there and around it; `str` puts the hit between « and »."
@@ -175,12 +175,12 @@ class Examples(Result):
     ) -> 'Examples':
         "Read examples. Raises `FeatgeomError` for a damaged file, and for other activations."
         arrays, meta = read_arrays(path, 'examples')
-        if not _sound(arrays, meta, acts):
-            raise FeatgeomError(f'{path} is damaged', 'What save(...) wrote', 'Pick the examples again')
-        if meta['acts'] != _mark(acts):
+        if meta.get('acts') != _mark(acts):
             raise FeatgeomError(f'{path} holds examples of other activations than {acts.name!r}',
                                 'The rows and features they were picked from',
                                 'Open that store, or pick the examples again')
+        if not _sound(arrays, meta, acts):
+            raise FeatgeomError(f'{path} is damaged', 'What save(...) wrote', 'Pick the examples again')
         strata = {name: (a, b) for name, a, b in meta['strata']}
         return cls(arrays['ids'], arrays['rows'], arrays['values'], strata, meta['left'], meta['right'],
                    arrays['same'], meta['seed'], len(acts), acts)
