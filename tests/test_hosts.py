@@ -1,6 +1,7 @@
-"""The linked map in every host that runs here: a mock widget manager, Colab's way of showing outputs, sandboxed frames, marimo,
-Notebook 7, an exported notebook. In each a hover lights the partner's pixel; where a kernel lives, traits reach Python and back.
+"""The linked map, and the dashboard beside it, in every host that runs here: a mock widget manager, Colab's way of showing outputs, sandboxed frames, marimo,
+Notebook 7, an exported notebook. In each a hover lights the partner's pixel and a feature is read; where a kernel lives, traits reach Python and back.
 JupyterLab has a file of its own. VS Code and Colab itself cannot be run here."""
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 import base64, os, re, sys
@@ -8,8 +9,11 @@ import base64, os, re, sys
 import nbformat, pytest
 from conftest import outside_folder
 
+from test_dashboard import Page as Board, board
 from test_jupyterlab import MAP, Lab, Map, eventually, free_port, guarded, jupyterlab, server, yellow
+from test_link import Part, map_of_board
 from test_widget import framed
+from featgeom.widget import link
 
 def linked_map(**options):
     "The map that the live hosts make from the same text; `options` of LinkedMap make another one of the same parts."
@@ -19,7 +23,8 @@ def linked_map(**options):
 
 def sent(w):
     "What a front end gets of a widget."
-    state = {k: v for k, v in w.get_state().items() if k in ('selected', 'hovered', 'pinned', 'searches', 'view')}
+    own = 'selected', 'hovered', 'pinned', 'searches', 'view', 'focus', 'bookmarks', 'notes', 'text', 'link'
+    state = {k: v for k, v in w.get_state().items() if k in own}
     return dict(esm=w._esm, css=w._css, payload=base64.b64encode(w.payload).decode(), state=state)
 
 # A model as anywidget gives it to a view. `form`: how binary state arrives; `broken`: abilities that are "missing" or "throw".
@@ -121,6 +126,40 @@ def test_all_partners_are_asked_of_python_and_arrive(offline_page, buffers):
     m.wait('partners', 'B:200 B:207')
     assert yellow(m.mark(1, 7)) and page.problems == []
 
+def reads_both(d):
+    "Examples of the first entry are on the text of both features; the next entry is one click away, and a whole document."
+    assert d.entry == 'A:3 B:5' and 'king' in d.line(0)
+    d.page.locator('.ds-examples .ds-line').first.click()
+    d.page.wait_for_selector('.ds-passage')
+    d.click('Next')
+    d.wait('A:7')
+
+@pytest.mark.parametrize('form', ['DataView', 'Uint8Array'])
+@pytest.mark.parametrize('lacks, how', [([], ''), (LACKS, 'missing'), (LACKS, 'throw')], ids=['whole', 'missing', 'throwing'])
+def test_a_dashboard_under_a_widget_manager_with_and_without_gaps(offline_page, lacks, how, form):
+    page = offline_page(viewport=dict(width=1200, height=900))
+    page.evaluate(MODEL, dict(sent(board()), form=form, lacks=lacks, how=how))
+    d = Board(page)
+    reads_both(d)
+    eventually(lambda: page.evaluate('model.get("focus")'), [['A', 7]])
+    if not lacks: eventually(lambda: python_heard(page)['focus'], [['A', 7]])
+    page.click('.ds-star')
+    assert page.evaluate('model.get("bookmarks")') == [[['A', 7]]]
+    page.evaluate('model.set("focus", [["A", 9], ["B", 6]])')                       # Python goes there
+    d.wait('A:9 B:6')
+    for odd in ('null', '3', '{}', '{ reply: 1 }', '{ reply: "x", what: "entry", passages: [1] }'): page.evaluate(f'tell("msg:custom", {odd}, [])')
+    if not lacks:                                                                   # what the payload has not, Python is asked for
+        page.fill('.ds-jump', '8')
+        page.keyboard.press('Enter')
+        eventually(lambda: [o[1] for o in page.evaluate('log') if o[0] == 'sent'], [dict(ask='entry', at=[['A', 8]], id=1)])
+    assert d.entry == 'A:9 B:6'
+    page.evaluate('cleanup()')
+    assert page.evaluate('el.childElementCount') == 0
+    if 'off' not in lacks: assert page.evaluate('listeners.size') == 0
+    page.evaluate('model.set("focus", [["A", 3], ["B", 5]])')
+    page.wait_for_timeout(200)
+    assert page.evaluate('window.hit') is None and page.problems == []
+
 # ---- Colab: every output is a page of another origin in a frame; its manager is old
 
 COLAB = '''<!doctype html><html theme="{theme}"><head><meta charset="utf-8"><script>
@@ -160,7 +199,34 @@ def test_colab_without_a_kernel_keeps_what_needs_none(offline_page):
     m.wait('hovered', 'A:100')
     assert frame.locator('.featgeom [title="needs a running kernel"]:not(:disabled)').count() == 0 and page.problems == []
 
+@pytest.mark.parametrize('theme', ['light', 'dark'])
+def test_a_dashboard_in_an_output_frame_as_in_colab(offline_page, theme):
+    page = offline_page(viewport=dict(width=1200, height=900), color_scheme='dark' if theme == 'light' else 'light')
+    frame = colab(page, theme=theme)
+    frame.evaluate(MODEL, dict(sent(board()), form='DataView'))
+    d = Board(frame)
+    assert frame.get_attribute('.featgeom', 'data-theme') == theme
+    reads_both(d)
+    eventually(lambda: (python_heard(page, frame) or {}).get('focus'), [['A', 7]])
+    assert frame.locator('.ds-text').is_enabled() and page.problems == []
+
+def test_a_dashboard_in_colab_without_a_kernel_keeps_what_needs_none(offline_page):
+    page = offline_page(viewport=dict(width=1200, height=900))
+    frame = colab(page, allowed=False)
+    frame.evaluate(MODEL, dict(sent(board()), form='DataView', lacks=['save_changes', 'send'], how='throw'))
+    reads_both(Board(frame))
+    assert frame.locator('.ds-text').is_disabled() and frame.locator('.featgeom [title="needs a running kernel"]:not(:disabled)').count() == 0
+    assert page.problems == []
+
 # ---- frames and pages
+
+def test_a_dashboard_in_a_sandboxed_frame(offline_page, tmp_path):
+    page = offline_page(viewport=dict(width=1200, height=1000))
+    frame = framed(page, tmp_path, ('sandbox="allow-scripts" style="width:1180px; height:940px"', ''), board().page())
+    reads_both(Board(frame))
+    frame.click('.ds-star')
+    page.wait_for_timeout(400)
+    assert page.evaluate('location.hash') == '' and frame.evaluate('[location.href, window.hit]') == ['about:srcdoc', None] and page.problems == []
 
 def test_a_sandboxed_frame(offline_page, tmp_path):
     page = offline_page(viewport=dict(width=1200, height=1000))
@@ -225,6 +291,25 @@ def test_an_exported_notebook_opened_offline(offline_page, tmp_path, monkeypatch
     m.lights_partners()
     assert page.evaluate('window.hit') is None and page.problems == []
 
+def test_two_cells_of_an_exported_notebook_follow_each_other_offline(offline_page, tmp_path, monkeypatch):
+    nbconvert = pytest.importorskip('nbconvert')
+    monkeypatch.setenv('FEATGEOM_DISPLAY', 'html')
+    a, b = linked_map(), linked_map(partners=1)
+    link(a, b)
+    outputs = [nbformat.v4.new_output('execute_result', o._repr_mimebundle_()[0], execution_count=1) for o in (a, b)]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('w', outputs=[o], execution_count=1) for o in outputs])
+    html = nbconvert.HTMLExporter().from_notebook_node(notebook)[0]
+    path = tmp_path/'notebook.html'
+    path.write_text(re.sub(r'<script[^>]*\bsrc="https:[^>]*>\s*</script>', '', html), encoding='utf-8')
+    page = offline_page(path, viewport=dict(width=1400, height=2200))
+    page.wait_for_function('document.querySelectorAll("iframe[title=LinkedMap]").length === 2')
+    one, two = (Map(page, o.content_frame()) for o in page.query_selector_all('iframe[title=LinkedMap]'))
+    page.mouse.click(*one.place(0, 12))
+    two.wait('hovered', 'A:112')
+    page.mouse.click(*two.place(1, 3))
+    one.wait('hovered', 'B:203')
+    assert page.problems == []
+
 # ---- servers of their own: `make test` installs them into a folder, apart from our own requirements
 
 def ours(page):
@@ -272,21 +357,73 @@ def _(mo, w):
 if __name__ == "__main__": app.run()
 '''
 
+PAIR = '''import marimo
+app = marimo.App()
+
+@app.cell
+def _():
+    import marimo as mo
+    from featgeom import widget
+    from test_dashboard import board
+    from test_link import map_of_board
+    w, d = map_of_board()[0], board()
+    widget.link(w, d)
+    return d, mo, w
+
+@app.cell
+def _(mo, w):
+    mo.ui.anywidget(w)
+    return
+
+@app.cell
+def _(d, mo):
+    read = mo.ui.anywidget(d)
+    read
+    return read,
+
+@app.cell
+def _(mo, read):
+    mo.md(f"reads {read.value.get('focus')}")
+    return
+
+if __name__ == "__main__": app.run()
+'''
+
+@contextmanager
+def marimo(folder, source, browser, hosts, mode='run'):
+    "A page with a marimo notebook of this source."
+    (folder/'map.py').write_text(source)
+    port, home = free_port(), {o: str(folder/'home') for o in ('HOME', 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'XDG_CACHE_HOME', 'XDG_DATA_HOME')}
+    env = dict({k: v for k, v in os.environ.items() if k not in ('FEATGEOM_DISPLAY', 'CI')}, **hosts, **home, OMP_NUM_THREADS='1')
+    (folder/'home'/'marimo').mkdir(parents=True)
+    (folder/'home'/'marimo'/'marimo.toml').write_text('[runtime]\nauto_instantiate = true\n')
+    address = f'http://127.0.0.1:{port}'
+    command = [sys.executable, '-m', 'marimo', '-q', mode, 'map.py', '--headless', '--no-token', '--host', '127.0.0.1', '--port', str(port)]
+    with server(command, f'{address}/health', folder, env), guarded(browser, address) as page:
+        page.goto(address)
+        yield page
+        assert page.evaluate('window.hit') is None and page.asked == page.problems == []
+
 @pytest.mark.parametrize('mode', ['run', 'edit'])
 def test_marimo(browser, tmp_path, hosts, mode):
     body = '\n'.join('    ' + line for line in MAP.strip().splitlines()[:-1])
-    (tmp_path/'map.py').write_text(MARIMO.format(map=body))
-    port, home = free_port(), {o: str(tmp_path/'home') for o in ('HOME', 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'XDG_CACHE_HOME', 'XDG_DATA_HOME')}
-    env = dict({k: v for k, v in os.environ.items() if k not in ('FEATGEOM_DISPLAY', 'CI')}, **hosts, **home, OMP_NUM_THREADS='1')
-    (tmp_path/'home'/'marimo').mkdir(parents=True)
-    (tmp_path/'home'/'marimo'/'marimo.toml').write_text('[runtime]\nauto_instantiate = true\n')
-    address = f'http://127.0.0.1:{port}'
-    command = [sys.executable, '-m', 'marimo', '-q', mode, 'map.py', '--headless', '--no-token', '--host', '127.0.0.1', '--port', str(port)]
-    with server(command, f'{address}/health', tmp_path, env), guarded(browser, address) as page:
-        page.goto(address)
+    with marimo(tmp_path, MARIMO.format(map=body), browser, hosts, mode) as page:
         m = Map(page)
         m.lights_partners()
         page.wait_for_selector("text=heard ['B', 200]")                             # a cell that depends on the widget ran again
         page.click('button:has-text("select in Python")')
         m.wait('selected', '2,0')
-        assert page.evaluate('window.hit') is None and page.asked == page.problems == []
+
+def test_a_map_and_a_dashboard_in_two_cells_of_marimo(browser, tmp_path, hosts):
+    ours = dict(hosts, PYTHONPATH=os.pathsep.join([hosts['PYTHONPATH'], str(Path(__file__).parent)]))
+    with marimo(tmp_path, PAIR, browser, ours) as page:
+        page.wait_for_selector('.lm[data-painted]')
+        d = Board(page)
+        d.click('Next')
+        d.wait('A:7')
+        page.wait_for_selector('.lm[data-hovered="A:7"]')
+        m, where = Part(page, '.featgeom'), map_of_board()[1]
+        m.places, m.ids = where['places'], where['ids']
+        m.pin('A', 9)
+        d.wait('A:9 B:6')
+        page.wait_for_selector("text=reads [['A', 9], ['B', 6]]")                   # Python hears of it as well

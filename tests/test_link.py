@@ -2,13 +2,15 @@
 from html import escape
 import base64, hashlib, json, re, time
 
-import pytest
+import numpy as np, pytest
 
 from featgeom.core import FeatgeomError
 from featgeom.finding import FeatureSet
 from featgeom.linkedmap import LinkedMap
 from featgeom.panels import Panel
 from featgeom.widget import Widget, built, link, save_together
+from test_dashboard import board
+from test_embedding import make_pairs
 from test_js import node  # noqa: F401 (a fixture)
 from test_linkedmap import IDS, LABELS, PLACES, Map, small
 from test_widget import HOSTILE, MODEL, PROBE, READY, Bars, Reader, bars, framed, module, probe  # noqa: F401 (module is a fixture)
@@ -365,3 +367,110 @@ export function mount(root, host) {
     page.click('[data-part="1"] >> text=tell 2')
     page.click('[data-part="2"] >> text=tell 2')                         # it may speak again
     assert page.locator('output').all_inner_texts() == ['2', '12'] and ['stumbled' in o for o in page.problems] == [True]
+
+# ---- a map and a dashboard
+
+def map_of_board(**traits):
+    "A map of the features of test_dashboard's board, and of some that it does not have."
+    ids = dict(A=np.array([1, 3, 7, 9, 12]), B=np.array([2, 5, 6, 40]))
+    pairs = make_pairs([3, 9, 12], [5, 6, 40], [.83, .5, .4])
+    places = {name: np.stack([np.arange(len(o)) % 2, np.arange(len(o)) // 2], 1).astype(float) for name, o in ids.items()}
+    w = LinkedMap([Panel(o, places[o], [f'{o.lower()} {i}' for i in ids[o]], ids[o]) for o in 'AB'], pairs)
+    for key, value in traits.items(): setattr(w, key, value)
+    return w, dict(places=places, ids=ids)
+
+class Both:
+    "A linked map above a dashboard in one page or frame."
+    def __init__(self, page, where, frame=None):
+        self.page, self.frame, self.map = page, frame or page, Part(page, '#featgeom', frame)
+        self.map.places, self.map.ids = where['places'], where['ids']
+        self.frame.wait_for_selector('.ds[data-ready]')
+    @property
+    def entry(self): return self.frame.get_attribute('.ds', 'data-entry')
+    def reads(self, entry): until(lambda: self.entry, entry)
+
+@pytest.fixture
+def both(together):
+    def go():
+        (w, where), d = map_of_board(), board()
+        link(w, d)
+        return Both(together(w, d), where)
+    return go
+
+def test_a_pin_in_the_map_is_read_in_the_dashboard(both):
+    o = both()
+    assert o.entry == 'A:3 B:5'
+    for panel, id, entry in (('A', 9, 'A:9 B:6'), ('B', 5, 'A:3 B:5'), ('A', 7, 'A:7'), ('B', 6, 'A:9 B:6')):
+        o.map.pin(panel, id)
+        o.reads(entry)
+    o.map.pin('A', 1)                                                    # which the dashboard does not have
+    o.page.wait_for_timeout(300)
+    assert o.entry == 'A:9 B:6' and o.map.pins() == 'pinned 5'
+    assert [m['spots'] for m in o.page.evaluate('told')] == [[['A', 9], ['B', 6]], [['B', 5], ['A', 3]], [['A', 7]], [['B', 6], ['A', 9]], [['A', 1]]]
+    assert o.page.evaluate('window.hit') is None
+
+def test_the_map_shows_what_the_dashboard_goes_to_and_points_at(both):
+    o = both()
+    assert o.map.data('hovered') == ''                                   # what is read at first is nobody's doing
+    o.page.click('.ds-nav button >> text=Next')
+    o.reads('A:7')
+    until(lambda: o.map.data('hovered'), 'A:7')
+    o.page.click('.ds-nav button >> text=Next')
+    o.reads('A:9 B:6')
+    until(lambda: (o.map.data('hovered'), o.map.data('partner')), ('A:9', 'B:6'))
+    o.page.click('.ds-nav button >> text=Previous')
+    o.page.click('.ds-nav button >> text=Previous')
+    o.reads('A:3 B:5')
+    until(lambda: o.map.data('hovered'), 'A:3')
+    o.page.locator('.ds-partners .ds-go').nth(1).hover()
+    until(lambda: o.map.data('hovered'), 'B:6')
+    o.page.mouse.move(3, 3)
+    until(lambda: o.map.data('hovered'), '')
+    o.page.wait_for_timeout(300)
+    told = o.page.evaluate('told')
+    assert [m['spots'] for m in told if m['kind'] == 'read'] == [[['A', 7]], [['A', 9], ['B', 6]], [['A', 7]], [['A', 3], ['B', 5]]]
+    assert o.map.pins() == 'pinned 0' and o.entry == 'A:3 B:5'
+
+def test_keys_go_to_the_one_that_has_the_focus(both):
+    o = both()
+    o.map.plot('A').focus()
+    for key in ('j', 'ArrowRight', 'r'): o.page.keyboard.press(key)
+    o.page.wait_for_timeout(200)
+    assert o.entry == 'A:3 B:5'
+    o.page.evaluate('document.activeElement.blur()')
+    o.page.keyboard.press('j')                                           # the page's own: of the only dashboard in it
+    o.reads('A:7')
+
+def test_a_page_of_map_and_dashboard_opened_again_is_as_it_was_left(both, offline_page):
+    o = both()
+    where = dict(places=o.map.places, ids=o.map.ids)
+    o.map.pin('A', 9)
+    o.reads('A:9 B:6')
+    until(lambda: len(re.findall(r'(?:[#&])[12]=', o.page.evaluate('location.hash'))), 2)
+    o.page.wait_for_timeout(300)
+    address = o.page.evaluate('location.href')
+    for page in (o.page, offline_page(viewport=dict(width=1100, height=1900))):
+        page.reload() if page is o.page else page.goto(address)
+        again = Both(page, where)
+        assert again.entry == 'A:9 B:6' and again.map.pins() == 'pinned 1' and again.map.data('hovered') == 'A:9' and page.problems == []
+
+def test_a_frame_of_map_and_dashboard_keeps_its_height_and_stays_linked(offline_page, tmp_path):
+    (w, where), d = map_of_board(), board()
+    link(w, d)
+    page = offline_page(viewport=dict(width=1100, height=2200))
+    frame = framed(page, tmp_path, ('sandbox="allow-scripts" style="width:1050px; height:2100px"', ''), save_together(tmp_path/'two.html', w, d).read_text(encoding='utf-8'))
+    o = Both(page, where, frame)
+    o.map.pin('A', 9)
+    o.reads('A:9 B:6')
+    high = 'Math.ceil(document.getElementById("featgeom").getBoundingClientRect().height)'
+    until(lambda: page.evaluate('window.heights.at(-1)?.height') == frame.evaluate(high), True)
+    assert page.problems == []
+
+def test_hostile_messages_leave_the_dashboard_where_it_is(both):
+    o = both()
+    key = json.loads(o.page.text_content('#state2'))['link']
+    o.page.evaluate(HARM, [key, HOSTILE])
+    o.page.wait_for_timeout(300)
+    assert o.entry == 'A:3 B:5' and o.map.data('hovered') == '' and o.page.evaluate('window.hit') is None
+    o.map.pin('A', 9)
+    o.reads('A:9 B:6')
