@@ -93,6 +93,7 @@ export async function mount(stage, host) {
   /** @type {Entry | null} */
   let entry = null;
   let remark = "";   // to be said with the next entry
+  let upwards = false;   // whether the next entry is read from its head on
   let place = 0;     // in the list, also while something outside it is shown
   const live = el("p", { class: "ds-spoken", "aria-live": "polite" });
   const announce = debounce((/** @type {string} */ words) => { live.textContent = words; }, 100);
@@ -110,6 +111,7 @@ export async function mount(stage, host) {
     set: (patch) => state.set(patch),
     go(spots) {
       const exact = list.find(spots), last = spots.slice(-1), own = list.find(last);
+      upwards = true;
       if (exact >= 0) return goTo(list.spotsOf(exact), "user");
       if (dash.canAsk || !dash.has(own)) return goTo(focusIn(spots), "user");
       remark = `${spots.map(nameOf).join(" with ")} is not in this page; ${nameOf(last[0])} is shown as it is there.`;
@@ -228,12 +230,14 @@ export async function mount(stage, host) {
       draw(found, words);
     } catch (error) {
       if (mine !== run) return;
+      if (index >= 0) place = index;   // the next one is behind it
+      if (entry) state.set({ focus: entry.spots }, "shown");
       tell(error instanceof Error ? shown(error.message, 500) : "This entry cannot be shown.");
     }
     stage.removeAttribute("aria-busy");
     stage.dataset.decoded = String(dash.count.entries);
     stage.dataset.took = (performance.now() - began).toFixed(1);
-    stage.dataset.ready = "true";
+    stage.dataset.ready = performance.now().toFixed(1);
     later();
   }
   /** @param {Entry} found @param {string} words */
@@ -242,9 +246,8 @@ export async function mount(stage, host) {
     const other = entry !== found;
     entry = found;
     if (found.index >= 0) place = found.index;
-    if (!sameValue(found.spots, state.get().focus)) {
-      state.set({ focus: found.spots }, "shown");
-    }
+    state.set({ focus: found.spots }, "shown");
+    if (!sameValue(host.get("focus"), found.spots)) host.set("focus", found.spots);
     tell(words || remark);
     remark = "";
     if (other) {
@@ -257,6 +260,8 @@ export async function mount(stage, host) {
     }
     examples.update(found, state.get().stratum);
     controls();
+    if (upwards && stage.getBoundingClientRect().top < -80) stage.scrollIntoView();
+    upwards = false;
   }
   function controls() {
     const doc = state.get();
@@ -298,7 +303,6 @@ export async function mount(stage, host) {
     if (any("focus", "tab", "prompt") && origin !== "python") sendHash();
     if (any("focus") && origin === "user") link.tell({ kind: "read", spots: doc.focus });
     if (origin === "python") return;
-    if (any("focus")) host.set("focus", doc.focus);
     if (any("bookmarks")) host.set("bookmarks", doc.bookmarks);
     if (any("notes")) host.set("notes", doc.notes);
     if (any("tab", "prompt")) host.set("view", { tab: doc.tab, prompt: doc.prompt });

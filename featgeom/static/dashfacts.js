@@ -13,7 +13,7 @@ import { createHistogram, logitBars, scoreLine } from "./dashcharts.js";
 /** @typedef {import("./dashdata.js").Side} Side */
 /** @typedef {import("./dashdata.js").Spot} Spot */
 
-const ALPHA = 0.05;
+const ALPHA = 0.05, TOP = 5;   // tokens that are compared
 /** @param {any} v @returns {v is number} */
 const there = (v) => typeof v === "number" && Number.isFinite(v);
 /** @param {any} v */
@@ -234,10 +234,13 @@ export function agreementTable(pair, nulls) {
   return el("section", { class: "ds-block" }, el("h3", {}, "Agreement", el("small", {}, " each beside its chance level")),
     nulls.agreement ? el("p", { class: "ds-small fg-text" }, shown(nulls.agreement, 300)) : null,
     el("table", { class: "ds-agreement" }, el("thead", {}, el("tr", {}, ...["", "", "value", "chance", ""].map((o) => el("th", { scope: "col" }, o)))),
-      el("tbody", {}, ...rows.map(({ name, value, chance }) => el("tr", {}, el("th", { scope: "row", class: "fg-text", title: Object.hasOwn(nulls, name) ? shown(nulls[name], 300) : null },
-        Object.hasOwn(MEASURES, name) ? MEASURES[name] : shown(name, 60)),
-        el("td", {}, there(value) && value <= 1 && value >= 0 ? scoreLine(value, there(chance) ? chance : null) : null),
-        el("td", { class: "ds-number" }, there(value) && Number.isInteger(value) && value > 1 ? value : short(number(value))),
-        el("td", { class: "ds-number fg-muted" }, short(number(chance))),
-        el("td", { class: "ds-warn" }, there(value) && there(chance) && value <= chance ? "as chance" : ""))))));
+      el("tbody", {}, ...rows.map(({ name, value, chance }) => {
+        const whole = name === "shared_tokens", top = whole ? TOP : 1, write = (/** @type {any} */ v) => (whole && there(v) ? brief(v) : short(number(v)));
+        return el("tr", {}, el("th", { scope: "row", class: "fg-text", title: Object.hasOwn(nulls, name) ? shown(nulls[name], 300) : null },
+          Object.hasOwn(MEASURES, name) ? MEASURES[name] : shown(name, 60)),
+        el("td", {}, there(value) ? scoreLine(value / top, there(chance) ? chance / top : null) : null),
+        el("td", { class: "ds-number" }, write(value), whole ? ` of ${TOP}` : null),
+        el("td", { class: "ds-number fg-muted" }, write(chance)),
+        el("td", { class: "ds-warn" }, there(value) && there(chance) && value <= chance ? "as chance" : ""));
+      }))));
 }

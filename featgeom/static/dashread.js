@@ -63,15 +63,17 @@ const sameCuts = ({ passage: a }, { passage: b }) => a.n === b.n && a.start.ever
 /**
  * @param {import("./dashdata.js").Dash} dash
  * @param {import("./dashboard.js").Act} act
+ * @param {boolean} open whether the features of each token are seen at once
  */
-export function createReadText(dash, act) {
+export function createReadText(dash, act, open) {
   const lines = el("div", { class: "ds-read" }), key = el("p", { class: "ds-small ds-readkey" });
   const table = el("ol", { class: "ds-rows" });
   const more = el("button", { type: "button", "aria-pressed": "false", onclick: () => {
     all = !all;
     draw();
   } }, "All that are known");
-  const element = el("div", { class: "ds-readbox" }, key, lines, el("div", { class: "ds-row" }, el("h4", {}, "Strongest features at each token"), more), table);
+  const element = el("div", { class: "ds-readbox" }, key, lines,
+    el("details", { open }, el("summary", {}, "Strongest features at each token"), more, table));
   /** @type {Half[]} */
   let halves = [];
   /** @type {HTMLElement[]} */
