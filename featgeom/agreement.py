@@ -33,7 +33,7 @@ def _place(draws):
     "Index of the 95 % level among sorted draws."
     return min(draws, int(np.ceil(.95*(draws + 1) - 1e-9))) - 1
 
-# %% ../nbs/09b_agreement.ipynb #2c24dc56
+# %% ../nbs/09b_agreement.ipynb #9016948d
 @njit(cache=True, nogil=True)
 def _ranked(v):
     "Middle ranks less their mean."
@@ -74,22 +74,44 @@ def _common_rows(lo, hi, a, b, ap, ai, av, bp, bi, bv, least, draws, both, rank,
 
 @njit(cache=True, nogil=True)
 def _shifted(lo, hi, n, a, b, ap, ai, av, bp, bi, bv, moves, level):
-    "Of pairs lo..hi (fastest by rising a): the 95 % level of sum of products when B's rows move round."
-    line, null, last = np.zeros(n, av.dtype), np.empty(len(moves)), -1
+    "Of pairs lo..hi (fastest by rising a): the 95 % level of the sum of products when B's rows move round."
+    line, null, last = np.zeros(n, np.float32), np.empty(len(moves)), -1
     for e in range(lo, hi):
         if a[e] != last:
             if last >= 0:
                 for x in range(ap[last], ap[last+1]): line[ai[x]] = 0
             last = a[e]
             for x in range(ap[last], ap[last+1]): line[ai[x]] = av[x]
+        first, end = bp[b[e]], bp[b[e]+1]
         for k in range(len(moves)):
-            null[k] = 0
-            for y in range(bp[b[e]], bp[b[e]+1]):
-                at = bi[y] + moves[k]
-                null[k] += np.float64(bv[y])*line[at - n if at >= n else at]
+            turn, total = first + np.searchsorted(bi[first:end], n - moves[k]), 0.    # from here on rows go round
+            for y in range(first, turn): total += np.float64(bv[y])*line[bi[y] + moves[k]]
+            for y in range(turn, end): total += np.float64(bv[y])*line[bi[y] + moves[k] - n]
+            null[k] = total
         level[e] = np.sort(null)[_place(len(null))]
 
-# %% ../nbs/09b_agreement.ipynb #b6c0d917
+@njit(cache=True, nogil=True)
+def _shifted_counts(lo, hi, n, a, b, ap, ai, av, bp, bi, bv, moves, level):
+    "The same of the number of common rows: a row of A is a bit, so that all of them stay in the cache."
+    line, null, last = np.zeros(n//32 + 1, np.uint32), np.empty(len(moves)), -1
+    for e in range(lo, hi):
+        if a[e] != last:
+            last = a[e]
+            line[:] = 0
+            for x in range(ap[last], ap[last+1]): line[ai[x] >> 5] |= np.uint32(1) << np.uint32(ai[x] & 31)
+        first, end = bp[b[e]], bp[b[e]+1]
+        for k in range(len(moves)):
+            turn, total = first + np.searchsorted(bi[first:end], n - moves[k]), 0
+            for y in range(first, turn):
+                at = bi[y] + moves[k]
+                total += (line[at >> 5] >> np.uint32(at & 31)) & np.uint32(1)
+            for y in range(turn, end):
+                at = bi[y] + moves[k] - n
+                total += (line[at >> 5] >> np.uint32(at & 31)) & np.uint32(1)
+            null[k] = total
+        level[e] = np.sort(null)[_place(len(null))]
+
+# %% ../nbs/09b_agreement.ipynb #683b109f
 def _moves(rows, n, draws, rng):
     "Circular shifts of n rows, or none where there is no room for 19."
     apart = min(least_shift(rows, n), n//4)
@@ -98,11 +120,10 @@ def _moves(rows, n, draws, rng):
 
 def _levels(blocks, n, moves, counts=False):
     "The level of each pair's sum of products (or, of `counts`, of its common rows) among shifts; (m,), NaN without."
-    level = np.full(len(blocks.a), np.nan)
+    level, kernel = np.full(len(blocks.a), np.nan), _shifted_counts if counts else _shifted
     for pick, a, b, one, two in blocks if len(moves) else ():
-        one, two = (o.parts() if not counts else (o.indptr, o.rows, np.ones(len(o.rows), np.uint8)) for o in (one, two))
-        part = np.empty(len(pick))
-        for _ in in_threads(lambda o: _shifted(*o, n, a, b, *one, *two, moves, part), slices(len(pick))): pass
+        part, parts = np.empty(len(pick)), (n, a, b, *one.parts(), *two.parts(), moves)
+        for _ in in_threads(lambda o: kernel(*o, *parts, part), slices(len(pick))): pass
         level[pick] = part
     return level
 
