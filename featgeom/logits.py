@@ -100,7 +100,7 @@ def norm_gain(
             if (gain*z[1] - y[1]).abs().max() <= 1e-3*y[1].abs().max(): return gain, centred
     raise wrong
 
-# %% ../nbs/08d_logits.ipynb #dcf17cad
+# %% ../nbs/08d_logits.ipynb #545cc117
 SITES = 'hook_resid_pre', 'hook_resid_mid', 'hook_resid_post', 'hook_attn_out', 'hook_mlp_out'
 
 def _arrival(model, site, norm):
@@ -132,7 +132,7 @@ def _check_site(space, norm):
     got, do = f'Logit effects at {site} of {model.name}', f'Take an SAE at {", ".join(SITES)}'
     kind = site.split('.', 2)[2]
     if space.dense:
-        raise FeatgeomError(f'Logit effects of neurons at {site}', 'Features with a decoder', 'Take a space with an SAE')
+        raise FeatgeomError(f'Logit effects of neurons at {site}', 'Features with a decoder', 'Take one with an SAE')
     if kind not in SITES:
         raise FeatgeomError(f'{got}, which is read inside a block and not added to the residual stream',
                             'Sites that write to the residual stream', do)
@@ -211,12 +211,12 @@ def _effects(rows, weight, enter, k):
         _summary(block, (part @ mean).cpu().numpy(), *(o[a:a + step] for o in ends), shape[a:a + step])
     return *ends, shape
 
-# %% ../nbs/08d_logits.ipynb #a4fcb5dd
+# %% ../nbs/08d_logits.ipynb #d8834806
 @dataclass(frozen=True, repr=False)
 class LogitEffects(Result):
     "What each feature does to the logits of the next token, per unit of its decoder row; one entry a feature."
     ids: np.ndarray          # features, (m,) int64
-    up: np.ndarray           # ids of the tokens it raises most, best first, (m, k) int32, -1 where it has no decoder row
+    up: np.ndarray           # ids of the tokens it raises most, (m, k) int32, -1 where it has no decoder row
     up_effect: np.ndarray    # against the mean of all tokens, (m, k) float32, NaN there
     down: np.ndarray         # ids of the tokens it lowers most, (m, k) int32
     down_effect: np.ndarray  # (m, k) float32
