@@ -1,7 +1,7 @@
 "End to end: a real JupyterLab with a real kernel; widgets are drawn, touched, and Python hears of it. No network."
 from contextlib import contextmanager
 from urllib.request import urlopen
-import os, re, socket, subprocess, sys, time
+import json, os, re, socket, subprocess, sys, time
 
 import nbformat, psutil, pytest
 
@@ -268,4 +268,49 @@ def test_linked_map_lives_in_jupyterlab(lab):
     page.mouse.click(*m.place(0, 0))
     page.click('button:has-text("All partners")')                         # the kernel has the others
     m.wait('partners', 'B:200 B:207')
+    assert page.evaluate('window.hit') is None and page.problems == []
+
+PAIR = '''
+import numpy as np
+import featgeom as fg
+from featgeom import widget
+from featgeom.dashboard import Dashboard
+from featgeom.reading import read_features
+from featgeom.stories import tell
+spaces = [fg.FeatureSpace.load(model=fg.zoo_path(o), sae=fg.zoo_path(f'{o}/sae-256'), name=n) for n, o in (('A', 'story-1l'), ('B', 'story-2l'))]
+acts = fg.collect(spaces, tell(60, seed=0), progress=False)
+pairs = fg.match(*acts, one_to_one=True, permutations=19)
+pairs = pairs[np.argsort(-pairs.score)[:25]]
+grid = np.stack(np.meshgrid(np.arange(5.), np.arange(5.)), -1).reshape(-1, 2)
+label = lambda ids: [f'</script><img src=x onerror=window.hit=1> {i}' for i in ids]
+w = fg.LinkedMap([fg.Panel('A', grid, label(pairs.a), pairs.a), fg.Panel('B', grid[::-1], label(pairs.b), pairs.b)], pairs)
+d = Dashboard([read_features(*o, progress=False) for o in zip(acts, spaces)], pairs[:10])
+widget.link(w, d)
+'''
+
+def test_a_map_and_a_dashboard_in_two_cells_follow_each_other(lab):
+    lab = lab([PAIR, 'w', 'd', 'print(d.focus, w.hovered, w.pinned)', "d.focus = [['A', int(pairs.a[1])]]", 'print([pairs.a.tolist(), pairs.b.tolist()])'])
+    page = lab.page
+    lab.ask(0)
+    a, b = json.loads(lab.ask(5))
+    lab.ask(1)
+    lab.ask(2)
+    m = Map(page)
+    page.wait_for_selector('.featgeom[data-state=ready] .ds[data-ready]')
+    entry, both = lambda: page.get_attribute('.ds[data-ready]', 'data-entry'), lambda i: f'A:{a[i]} B:{b[i]}'
+    assert entry() == both(0) and m.data('hovered') == ''
+    page.click('.ds-nav button >> text=Next')                             # read in the dashboard: the map shows it
+    eventually(entry, both(1))
+    m.wait('hovered', f'A:{a[1]}')
+    said = f"[['A', {a[1]}], ['B', {b[1]}]] ['A', {a[1]}] []\n"            # and Python hears both
+    eventually(lambda: lab.ask(3), said)
+    page.mouse.click(*m.place(0, 7))                                      # pinned in the map: the dashboard reads it
+    eventually(entry, both(7))
+    page.mouse.click(*m.place(1, 20))                                     # which the page lacks, and the kernel has
+    eventually(lambda: sorted(entry().split()), sorted(both(20).split()))
+    eventually(lambda: lab.ask(3).endswith(f"[['A', {a[7]}], ['B', {b[20]}]]\n"), True)
+    hovered = m.data('hovered')
+    lab.ask(4)                                                            # Python's doing is not told
+    eventually(lambda: entry().split()[0], f'A:{a[1]}')
+    assert m.data('hovered') == hovered
     assert page.evaluate('window.hit') is None and page.problems == []
