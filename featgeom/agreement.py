@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHANCE', 'agree', 'held_out']
 
-# %% ../nbs/09b_agreement.ipynb #b5d3dad7
+# %% ../nbs/09b_agreement.ipynb #6e63e3bc
 from dataclasses import replace
 import re
 
@@ -14,7 +14,8 @@ from numba import njit
 
 from .core import FeatgeomError, check_whole, generator
 from .nulls import shifts
-from .features import TopTokens, firing_counts, top_tokens
+from .moments import firing_counts
+from .features import top_tokens
 from .products import (THREADS, Columns, PairBlocks, check_memory, columns, in_threads, pair_sums, search, side,
                                slices, survey)
 from .within import clipped
