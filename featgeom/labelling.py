@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PROMPT_FORMAT', 'PROMPT', 'marked', 'prompt_of', 'label_with', 'export_examples']
 
-# %% ../nbs/08fa_labelling.ipynb #b3c5426a
+# %% ../nbs/08fa_labelling.ipynb #ad9a04e7
 from collections import Counter
 from pathlib import Path
 import json, os
@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 import numpy as np
 
-from .core import (FeatgeomError, check_file, check_kind, check_numbers, check_whole, fingerprint, foreign, read_json,
-                           to_path, write_bytes, write_json)
+from .core import (FeatgeomError, check_file, check_kind, check_whole, fingerprint, foreign, read_json, to_path,
+                           write_json)
 from .shards import writing
 from .examples import Example, Examples
 from .labels import LONGEST, Labels, explained_rows, one_line, origin_of
@@ -65,7 +65,7 @@ def _prompt(top):
     "The prompt of the first, the third, ... of some examples."
     return PROMPT.format(passages='\n'.join(f'{i}. {marked(o)}' for i, o in enumerate(top[::2], 1)))
 
-# %% ../nbs/08fa_labelling.ipynb #d80c0b88
+# %% ../nbs/08fa_labelling.ipynb #30cf22fd
 def label_with(
     ask,                  # any function of a prompt (str) that returns a label (str)
     examples: Examples,
@@ -102,6 +102,7 @@ def label_with(
 
 def _wanted(examples, ids):
     "The features to label, as ints: those asked for that examples were picked for, and that have any."
+    check_kind('examples', examples, Examples)
     has = {int(id) for id, row in zip(examples.ids, explained_rows(examples)) if (row >= 0).any()}
     if ids is None: return sorted(has)
     ids = np.unique(examples.acts.check_features(ids))
@@ -127,7 +128,7 @@ def _fault(answer):
     return '' if text.isprintable() or not any(ord(o) < 32 or 0x7f <= ord(o) < 0xa0 or 0xd800 <= ord(o) < 0xe000
                                                for o in text) else 'control characters'
 
-# %% ../nbs/08fa_labelling.ipynb #12293c0e
+# %% ../nbs/08fa_labelling.ipynb #5f144888
 def _head(examples):
     "What the answers in a journal are about; the same examples give the same line."
     return dict(kind='featgeom journal of labels', format=1, prompt=PROMPT_FORMAT, **origin_of(examples.acts),
@@ -142,6 +143,7 @@ class _Journal:
 
     def __enter__(self):
         with writing(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             try: self._lock.acquire(timeout=0)
             except Timeout:
                 raise FeatgeomError(f'{self.path} is being written by another call', 'One at a time',

@@ -152,19 +152,19 @@ def explained_rows(
     "The examples that labels are made from: the strongest, the third strongest, and on; the others are the judge's."
     return check_kind('examples', examples, Examples).rows[:, slice(*examples.strata['top'])][:, ::2]
 
-# %% ../nbs/08f_labels.ipynb #54d8e232
+# %% ../nbs/08f_labels.ipynb #0388474f
 _HOLDS, _TIMES = .6, 3           # a statement holds for this share of the examples, so many times as often as anywhere
 _LEAST, _TOGETHER = .03, .1      # share of the activation on a token that a label names, and on all of these
 
 def auto_labels(
     examples: Examples,
-    tops: TopTokens=None,    # of the same activations; None: counted here, or where rows are spans from the examples
+    tops: TopTokens=None,    # of the same activations; None: counted here
     stats=None,              # FeatureStats: labels of features that fire rarely say so
     logits=None,             # LogitEffects: labels end with what a feature raises
 ) -> Labels:                 # of the features that fire
     "Labels that are counted: top tokens with shares, what is common to the examples, what the feature raises."
-    acts, rows = examples.acts, explained_rows(examples)
-    if tops is None and 'token_id' in acts.rows.columns: tops = top_tokens(acts, 8)
+    rows, acts = explained_rows(examples), examples.acts
+    if tops is None: tops = top_tokens(acts, 8)
     usual = _statements(_around(acts, np.unique(np.linspace(0, len(acts) - 1, 4096).astype(int))))
     used, at = np.unique(rows[rows >= 0], return_inverse=True)
     around, place = _around(acts, used), np.full(rows.shape, -1)
@@ -174,7 +174,7 @@ def auto_labels(
     for id, where, value in zip(examples.ids.tolist(), place, values):
         value, found = value[where >= 0], [around[o] for o in where[where >= 0]]
         if not found: continue
-        shares = _hit_shares(found, value) if tops is None else zip(tops.strings[id].tolist(), tops.weight[id].tolist())
+        shares = zip(tops.strings[id].tolist(), tops.weight[id].tolist())
         parts = [_tokens_part(shares, found, usual), *_common(found, usual), _signs(value), raised.get(id, '')]
         if stats is not None and stats.counts[id] < stats.min_fires: parts.append(f'fires {stats.counts[id]} times')
         out[id] = ' | '.join(o for o in parts if o)
@@ -187,26 +187,19 @@ def origin_of(
     return dict(space=acts.name, texts=acts.meta.get('texts', ''), n_rows=len(acts),
                 selected=acts.meta.get('selected', {}).get('mask', ''))
 
-# %% ../nbs/08f_labels.ipynb #2e138f9a
+# %% ../nbs/08f_labels.ipynb #cd82b56c
 def _wordy(o): return o.isalnum() or unicodedata.category(o)[0] == 'M' if o else False
 
 def _around(acts, rows):
     "What stands at and around each of some rows: a dict each, of token, before, left, right, word, sentence, ..."
-    at, column = acts.rows[rows], acts.rows.columns
-    first = np.asarray(rows) == 0 if 'doc' not in column else (np.asarray(rows) == 0) | (at.doc != acts.rows.doc[rows - 1])
-    if 'token_id' in column:
-        shown, before = token_strings(acts, at.token_id), token_strings(acts, acts.rows.token_id[rows - 1])
-    else: shown, before = (_spans(acts, o) for o in (rows, rows - 1))
+    at = acts.rows[rows]
+    first = (rows == 0) | (at.doc != acts.rows.doc[rows - 1])
+    shown, before = token_strings(acts, at.token_id), token_strings(acts, acts.rows.token_id[rows - 1])
     out = [dict(token=o, before='' if f else b, start=bool(f)) for o, b, f in zip(shown, before, first)]
-    if acts.texts is None or not {'doc', 'start', 'end'} <= {*column}: return out
+    if acts.texts is None or not {'start', 'end'} <= {*acts.rows.columns}: return out
     for fact, doc, start, end in zip(out, at.doc.tolist(), at.start.tolist(), at.end.tolist()):
         fact.update(_characters(acts.texts[doc], start, end))
     return out
-
-def _spans(acts, rows):
-    "Rows without token ids by their characters, white space shown, or by nothing."
-    if acts.texts is None: return ['']*len(rows)
-    return [o.replace(' ', '␣').replace('\n', '⏎') for o in acts.token_text(np.maximum(rows, 0))]
 
 def _characters(text, start, end):
     "What the characters of a document say of a token: the word that it is in, whether it is all of it, the sentence."
@@ -219,7 +212,7 @@ def _characters(text, start, end):
     return dict(left=a < start, right=b > end, word=text[a:b].strip(), capital=text[start:start + 1].isupper(),
                 sentence=not ends.strip() or '\n' in before[len(before.rstrip()):] or ends[-1:] in '.!?…')
 
-# %% ../nbs/08f_labels.ipynb #9e12521b
+# %% ../nbs/08f_labels.ipynb #5dec1857
 def _statements(around):
     "How often each statement holds among rows: {(kind, what): share}."
     said = Counter()
@@ -242,18 +235,13 @@ def _common(found, usual):
     needless = {'start': {'sentence', 'capital', 'after'}, 'sentence': {'capital', 'after'}}
     hidden = set().union(*(needless.get(o, set()) for o in kinds))
     if tokens.most_common(1)[0][1] >= _HOLDS*len(found): hidden |= {'capital'}      # the token itself shows it
+    if 'in' in kinds and sum(o.get('left', False) for o in found) > len(found)/2: hidden |= {'after'}
     return [f'{_SAYS[kind].format(_bare(what))} {share*len(found):.0f} of {len(found)}'
             for (kind, what), share in sorted(said.items(), key=lambda o: -o[1]) if kind not in hidden]
 
 def _bare(shown):
     "A token without the sign of its leading space, unless it is nothing else."
     return shown.lstrip('␣') or shown
-
-def _hit_shares(found, value):
-    "Tokens of the examples with their share of the activation there, most first."
-    mass = Counter()
-    for o, v in zip(found, abs(value).tolist()): mass[o['token']] += v
-    return [(token, o/max(sum(mass.values()), 1e-30)) for token, o in mass.most_common()]
 
 def _tokens_part(shares, found, usual):
     "The first part of a label: up to six tokens of 3 % or more each and 10 % together, if that is more than usual."
