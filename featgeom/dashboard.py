@@ -73,7 +73,36 @@ def _strongest(pairs, most):
     rows = real if len(real) else best
     return rows[np.argsort(-pairs.score[rows], kind='stable')][:most]
 
-# %% ../nbs/10d_dashboard.ipynb #01452633
+# %% ../nbs/10d_dashboard.ipynb #c0b10be2
+_COLOURS = '#2f6fb5', '#b4540a'
+
+def _still(board):
+    "The feature or pair in focus with its strongest examples, as an SVG."
+    height, parts, mono = 30, [], 'font-family="monospace"'
+    def line(x, y, text, size=11, colour='#1c1f24', limit=110, more=''):
+        parts.append(f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" {more}>{svg_text(text, limit)}</text>')
+    line(14, 22, repr(board), 12, '#5b6370')
+    for name, id in board.focus or ():
+        s = board._names.index(name)
+        reading = board.readings[s]
+        line(14, height + 18, f'{name} {id}', 14, _COLOURS[s], 60, 'font-weight="bold"')
+        line(14, height + 35, reading.short[id] or 'no label', 11)
+        height += 40
+        rows = reading.examples.rows[id, slice(*reading.examples.strata['top'])]
+        for before, token, after in contexts(reading.acts, rows[rows >= 0][:4], 40, 30):
+            width = max(len(token), 1)*6.6
+            line(300, height + 14, before.replace('\n', ' '), more=f'text-anchor="end" {mono}')
+            parts.append(f'<rect x="302" y="{height + 3}" width="{width:.0f}" height="15" rx="2" fill="{_COLOURS[s]}" '
+                         'fill-opacity=".25"/>')
+            line(302, height + 14, token.replace('\n', ' '), more=mono)
+            line(304 + width, height + 14, after.replace('\n', ' '), more=mono)
+            height += 18
+        height += 8
+    size = f'width="700" height="{height + 12}" viewBox="0 0 700 {height + 12}"'
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
+            f'<rect width="700" height="{height + 12}" fill="#ffffff"/>{"".join(parts)}</svg>')
+
+# %% ../nbs/10d_dashboard.ipynb #a5ac620b
 _TEXT, _NOTE, _MANY = 20_000, 10_000, 10_000   # characters of a typed text, of a note; bookmarks or notes
 _CHUNK = 16                                    # passages a container
 _NULLS = dict(
@@ -204,7 +233,8 @@ class Dashboard(Widget):
         "What the page lists of each entry."
         columns = [[None]*len(rows)]*3
         if (rows >= 0).any():
-            columns = [plain(np.where(rows >= 0, getattr(self._shown, o)[rows], np.nan)) for o in ('score', 'null', 'q')]
+            columns = [plain(np.where(rows >= 0, getattr(self._shown, o)[rows], np.nan))
+                       for o in ('score', 'null', 'q')]
         spots = np.concatenate([self.spots, np.full((len(rows), 2 - len(self.readings)), -1)], 1).tolist()
         short = [o.short for o in self.readings] + [[]]*(2 - len(self.readings))
         return [dict(a=a, b=b, la=short[0][a][:_LINE] if a >= 0 else '', lb=short[1][b][:_LINE] if b >= 0 else '',
@@ -241,7 +271,8 @@ class Dashboard(Widget):
         out = []
         for o in _few('notes', change['value']):
             if set(check_kind('A note', o, dict)) != {'at', 'text'}:
-                raise FeatgeomError(f'A note with {", ".join(map(str, o))}'[:200], 'at and text', "Pass {'at': focus, 'text': ...}")
+                raise FeatgeomError(f'A note with {", ".join(map(str, o))}'[:200], 'at and text',
+                                    "Pass {'at': focus, 'text': ...}")
             if len(check_kind('The text of a note', o['text'], str)) > _NOTE:
                 raise FeatgeomError(f'A note of {len(o["text"]):,} characters', f'At most {_NOTE:,}', 'Shorten it')
             out.append(dict(at=self._focus(o['at']), text=o['text']))
@@ -254,7 +285,8 @@ class Dashboard(Widget):
     def _valid_view(self, change):
         view = dict(check_kind('view', change['value'], dict))
         for key in view:
-            if key not in ('tab', 'prompt'): raise FeatgeomError(f'view with {key!r}'[:200], 'tab, prompt', 'Leave it out')
+            if key in ('tab', 'prompt'): continue
+            raise FeatgeomError(f'view with {key!r}'[:200], 'tab, prompt', 'Leave it out')
         if view.get('tab', 'feature') not in ('feature', 'prompts'):
             raise FeatgeomError(f'tab {view["tab"]!r}'[:200], 'feature or prompts', "Pass 'feature'")
         if 'prompt' in view and check_whole('prompt', view['prompt'], 0) >= max(len(self._prompts), 1):
@@ -262,14 +294,15 @@ class Dashboard(Widget):
         return view
 
     def _hear(self, _, content, __):
-        "Answer a question of the page: a feature that it does not hold, or a text. Whatever else arrives is left alone."
+        "Answer a question of the page, for a feature that it does not hold or for a text; leave anything else alone."
         if not isinstance(content, dict) or content.get('ask') not in ('entry', 'text'): return
         id, what = content.get('id'), content['ask']
         if not isinstance(id, (int, str)) or len(str(id)) > 100: return
         try:
             at = [] if what == 'text' and not content.get('at') else self._focus(content.get('at'))
             with foreign('The models cannot read this', 'Text', 'Try another'):
-                said, buffers = self._answer_entry(at) if what == 'entry' else self._answer_text(content.get('text'), at)
+                if what == 'entry': said, buffers = self._answer_entry(at)
+                else: said, buffers = {}, [self._text(self._readable(content.get('text')), at)]
         except FeatgeomError as e: self.send(dict(reply=id, error=str(e)))
         else: self.send(dict(reply=id, what=what, **said), buffers)
 
@@ -281,8 +314,6 @@ class Dashboard(Widget):
             row = np.flatnonzero((self.pairs.a == spot[0]) & (self.pairs.b == spot[1]))[:1]
         blobs, used = self._entries(np.array([spot]), row if len(row) else np.array([-1]), self.pairs, quick=True)
         return dict(passages=used[0].tolist()), [blobs[0], passage_blob(self.readings[0].passages, used[0])]
-
-    def _answer_text(self, text, at): return {}, [self._text(self._readable(text), at)]
 
     def __repr__(self):
         return f'Dashboard({" and ".join(self._names)}: {len(self.spots):,} entries, {len(self.payload)/1e6:.1f} MB)'
@@ -309,32 +340,3 @@ def same_rows(a, b):
     raise FeatgeomError(f'{a.name!r} of {len(a):,} {a.rows.kind} rows and {b.name!r} of {len(b):,} {b.rows.kind} rows'
                         + (f' that differ in {", ".join(wrong)}' if len(a) == len(b) else ''),
                         'The same rows of the same text in both', 'Collect both in one call, or align_spans first')
-
-# %% ../nbs/10d_dashboard.ipynb #8d44213d
-_COLOURS = '#2f6fb5', '#b4540a'
-
-def _still(board):
-    "The feature or pair in focus with its strongest examples, as an SVG."
-    height, parts = 30, []
-    def line(x, y, text, size=11, colour='#1c1f24', limit=110, more=''):
-        parts.append(f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" {more}>{svg_text(text, limit)}</text>')
-    line(14, 22, repr(board), 12, '#5b6370')
-    for name, id in board.focus or ():
-        s = board._names.index(name)
-        reading = board.readings[s]
-        line(14, height + 18, f'{name} {id}', 14, _COLOURS[s], 60, 'font-weight="bold"')
-        line(14, height + 35, reading.short[id] or 'no label', 11)
-        height += 40
-        rows = reading.examples.rows[id, slice(*reading.examples.strata['top'])]
-        for before, token, after in contexts(reading.acts, rows[rows >= 0][:4], 40, 30):
-            width = max(len(token), 1)*6.6
-            line(300, height + 14, before.replace('\n', ' '), 11, '#1c1f24', 60, 'text-anchor="end" font-family="monospace"')
-            parts.append(f'<rect x="302" y="{height + 3}" width="{width:.0f}" height="15" rx="2" fill="{_COLOURS[s]}" '
-                         'fill-opacity=".25"/>')
-            line(302, height + 14, token.replace('\n', ' '), 11, '#1c1f24', 40, 'font-family="monospace"')
-            line(304 + width, height + 14, after.replace('\n', ' '), 11, '#1c1f24', 40, 'font-family="monospace"')
-            height += 18
-        height += 8
-    size = f'width="700" height="{height + 12}" viewBox="0 0 700 {height + 12}"'
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
-            f'<rect width="700" height="{height + 12}" fill="#ffffff"/>{"".join(parts)}</svg>')

@@ -29,7 +29,7 @@ def plain(
     out = np.where(known, np.rint(np.where(known, x, 0)*up/down)*down/up, None)
     return out.tolist()
 
-# %% ../nbs/10ca_entries.ipynb #2ac41795
+# %% ../nbs/10ca_entries.ipynb #05ddfea7
 _STATS = dict(count='counts', rate='rate', mean='mean', sd='sd', max='largest', skew='skew', kurtosis='kurtosis',
               zero_skew='zero_skew', zero_kurtosis='zero_kurtosis', decoder_norm='decoder_norm', capacity='capacity')
 _LABEL, _NEAR = 80, 10   # characters of a label in a list, neighbours in one
@@ -51,8 +51,9 @@ def side_meta(
     h = reading.histograms
     low, high = plain(h.low[ids], 6), plain(h.high[ids], 6)
     largest = plain(reading.scale[ids], 6)
-    lists = dict(logits=_logits(reading, ids), cosine=_near(reading, 'cosine', ids), cofire=_near(reading, 'cofire', ids),
-                 partners=_partners(ids, other, pairs, own), labels=_labels(reading, ids))
+    lists = dict(logits=_logits(reading, ids), cosine=_near(reading, 'cosine', ids),
+                 cofire=_near(reading, 'cofire', ids), partners=_partners(ids, other, pairs, own),
+                 labels=_labels(reading, ids))
     chance = plain(reading.cosine_chance)
     out = []
     for i, id in enumerate(ids.tolist()):
@@ -61,7 +62,8 @@ def side_meta(
         tokens = [o for o in zip(strings[i], shares[i]) if o[0]]
         out.append(dict(space=reading.name, id=id, tokens=tokens, entropy=entropy[i], n_tokens=many[i],
                         stats={o: v[i] for o, v in zip(_STATS, stats)}, dead=bool(counts[i] == 0),
-                        rare=bool(0 < counts[i] < s.min_fires), low=low[i], high=high[i], max=largest[i], near=near, **found))
+                        rare=bool(0 < counts[i] < s.min_fires), low=low[i], high=high[i], max=largest[i],
+                        near=near, **found))
     return out
 
 def _labels(reading, ids):
@@ -157,7 +159,7 @@ def on_passages(
         row[to], act[to] = r, v
     return total, row, act
 
-# %% ../nbs/10ca_entries.ipynb #0e1bca3c
+# %% ../nbs/10ca_entries.ipynb #9f65ccfc
 _QUARTERS = dict(q1=(0, 8), q2=(8, 16), q3=(16, 24), q4=(24, 32))   # of the 32 steps between knots
 
 class _Examples:
@@ -166,7 +168,8 @@ class _Examples:
         some = reading.examples
         rows = np.where(ids[:, None] >= 0, some.rows[np.maximum(ids, 0)], -1)
         order = np.where(rows >= 0, -np.abs(some.values[np.maximum(ids, 0)]), np.inf)    # strongest first in a stratum
-        order = np.concatenate([a + np.argsort(order[:, a:b], axis=1, kind='stable') for a, b in some.strata.values()], 1)
+        order = np.concatenate([a + np.argsort(order[:, a:b], axis=1, kind='stable')
+                                for a, b in some.strata.values()], 1)
         rows = np.take_along_axis(rows, order, 1)
         there, values = rows >= 0, np.take_along_axis(some.values[np.maximum(ids, 0)], order, 1)
         self.at = np.concatenate([[0], np.cumsum(there.sum(1))])
@@ -243,7 +246,7 @@ class _Side:
         return dict(hist=self.hist[id], knots=self.knots[id], ex_doc=self.places[some], ex_row=self.examples.row[some],
                     ex_val=self.examples.value[some], n=self.n[docs], row=self.row[inside], act=self.act[inside])
 
-# %% ../nbs/10ca_entries.ipynb #946eae5e
+# %% ../nbs/10ca_entries.ipynb #7a668d57
 POINTS = 150   # of a scatter
 
 def pair_meta(
@@ -259,10 +262,11 @@ def pair_meta(
     told = {o: plain(more[o]) for o in more}
     agreement = [o for o in more if f'{o}_chance' in more and o != 'held']
     both = zip(numbers, pairs.mutual.tolist(), pairs.token_only.tolist())
-    held, same, held_chance = (told.get(o, [None]*len(pairs)) for o in ('held', 'held_same', 'held_chance'))
+    held, same, chance, best = (told.get(o, [None]*len(pairs)) for o in 'held held_same held_chance held_best'.split())
     return [dict(zip(names, row), mutual=mutual, token_only=only, metric=str(pairs.meta.get('metric')), given=given,
                  agreement=[dict(name=o, value=told[o][i], chance=told[f'{o}_chance'][i]) for o in agreement],
-                 held=held[i], held_chance=held_chance[i], held_same=None if same[i] is None else bool(same[i]))
+                 held=held[i], held_chance=chance[i], held_best=best[i],
+                 held_same=None if same[i] is None else bool(same[i]))
             for i, (row, mutual, only) in enumerate(both)]
 
 def scatter_of(

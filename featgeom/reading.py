@@ -133,7 +133,7 @@ class Reading(Result):
                 f'{"logit effects" if self.logits is not None else "no logit effects"}; '
                 f'near by {" and ".join(self.near) or "nothing"})')
 
-# %% ../nbs/10c_reading.ipynb #06cf1420
+# %% ../nbs/10c_reading.ipynb #afbc83fc
 def read_features(
     acts: FeatureActs,     # activations (n, f) of tokens, or of spans of two tokenizers
     space=None,            # the FeatureSpace they come from: for decoder, logit effects and typed text
@@ -176,8 +176,9 @@ def _check_fit(acts, space, labels):
     if space is None: return
     mine, theirs = (acts.n_features, acts.meta.get('sae_hash')), (space.f, space.sae.hash)
     if mine[0] == theirs[0] and mine[1] in (None, theirs[1]): return
-    raise FeatgeomError(f'{acts.name!r} of {mine[0]:,} features (SAE {str(mine[1]):.8}) and the space {space.name!r} of '
-                        f'{theirs[0]:,} (SAE {theirs[1]:.8})', 'Activations of this space', 'Pass the space they were collected with')
+    raise FeatgeomError(f'{acts.name!r} of {mine[0]:,} features (SAE {str(mine[1]):.8}) and the space {space.name!r} '
+                        f'of {theirs[0]:,} (SAE {theirs[1]:.8})', 'Activations of this space',
+                        'Pass the space they were collected with')
 
 def _given(space):
     if space is not None: return space
