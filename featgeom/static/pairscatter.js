@@ -1,7 +1,7 @@
 /**
- * One pair of features as a picture of its own: the renderer of PairScatter. Payload: arrays x, y (n,) float32, doc (n,)
- * int32 where known, hx, hy (bins,) uint32; meta.names [A, B], text [[before, token, after]], rangeX, rangeY, rows, title,
- * notes. Scatter and data have the same names.
+ * One pair of features as a picture of its own: the renderer of PairScatter. Payload: arrays x, y (n,) float32,
+ * doc (n,) int32 where known, hx, hy (bins,) uint32; meta.names [A, B], text [[before, token, after]], rangeX, rangeY,
+ * rows, title, notes: ScatterData of scatterplot.js.
  */
 import { decode } from "./codec.js";
 import { el, shown } from "./kit.js";

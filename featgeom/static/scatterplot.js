@@ -6,7 +6,7 @@ import { el, shown, svg } from "./kit.js";
 
 /**
  * @typedef {object} ScatterData
- * @property {string[]} names             what the two features are called, [A, B]
+ * @property {string[]} names             what the two features are called, [A, B]: "model 12 · label"
  * @property {ArrayLike<number>} x        activation of A on each drawn row; 0 where it is silent
  * @property {ArrayLike<number>} y        of B, on the same rows
  * @property {string[][]} text            [before, token, after] of each drawn row; [] where there is none
@@ -42,7 +42,8 @@ export function ticks(low, high, count) {
   const rough = (high - low) / Math.max(count, 1), power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((o) => o * power).find((o) => o >= rough * 0.999) ?? rough;
   const out = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high * (1 + 1e-9) + step * 1e-9; k++) out.push(k * step + 0);   // never -0
+  const last = high * (1 + 1e-9) + step * 1e-9;
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= last; k++) out.push(k * step + 0);   // + 0: never -0
   return out;
 }
 
@@ -133,6 +134,8 @@ export function createScatter(data, { height = 300, onpick } = {}) {
   let width = 0, chosen = -1;
   const ring = svg("circle", { class: "sp-ring", r: 6, visibility: "hidden" });
 
+  /** A name without its label. @param {number} k */
+  const brief = (k) => shown(data.names[k].split(" · ")[0], 40);
   /** @param {number} k @param {boolean} x */
   const edge = (k, x) => {
     const [low, high] = x ? data.rangeX : data.rangeY, bins = (x ? data.hx : data.hy).length;
@@ -161,7 +164,8 @@ export function createScatter(data, { height = 300, onpick } = {}) {
       word({ class: "sp-a", x: (LEFT + w) / 2, y: height - 8, "text-anchor": "middle" }, data.names[0]),
       word({ class: "sp-b", x: -(MARGIN + h) / 2, y: 12, transform: "rotate(-90)", "text-anchor": "middle" },
         data.names[1]),
-      ...["rows", "(log)"].map((o, k) => word({ x: w + MARGIN / 2, y: MARGIN - 24 + 13 * k, "text-anchor": "middle" }, o)),
+      ...["rows", "(log)"].map((o, k) =>
+        word({ x: w + MARGIN / 2, y: MARGIN - 24 + 13 * k, "text-anchor": "middle" }, o)),
       svg("path", { class: "sp-bar-a", d: bars(data.hx, (k) => ax.at(edge(k, true)), MARGIN - 3, 8 - MARGIN, true) }),
       svg("path", { class: "sp-bar-b", d: bars(data.hy, (k) => ay.at(edge(k, false)), w + 3, MARGIN - 8, false) }),
       ...["a", "b", "both"].map((o, k) => svg("path", { class: `sp-dot sp-dot-${o}`, d: dots[k] })), ring);
@@ -194,11 +198,10 @@ export function createScatter(data, { height = 300, onpick } = {}) {
     const [before = "", token = "", after = ""] = data.text[i] ?? [];
     const value = (/** @type {number} */ k) => {
       const v = [data.x, data.y][k][i];
-      return `${shown(data.names[k], 60)}: ${v === 0 ? "silent" : short(v)}`;
+      return el("span", { class: k ? "sp-b" : "sp-a" }, `${brief(k)}: ${v === 0 ? "silent" : short(v)}`);
     };
     tell(xs[i], ys[i], el("div", {}, shown(before), el("mark", {}, shown(token)), shown(after)),
-      el("div", { class: "sp-a" }, value(0)), el("div", { class: "sp-b" }, value(1)),
-      data.doc ? el("div", { class: "fg-muted" }, `document ${data.doc[i]}`) : "");
+      value(0), " ", value(1), data.doc ? el("span", { class: "fg-muted" }, ` document ${data.doc[i]}`) : "");
   }
 
   /** @param {PointerEvent} event */
@@ -210,7 +213,7 @@ export function createScatter(data, { height = 300, onpick } = {}) {
     const k = Math.floor((((above ? px : py) - from) / (to - from)) * counts.length);
     choose(-1);
     if (k >= 0 && k < counts.length)
-      tell(px, py, `${shown(data.names[above ? 0 : 1], 60)} from ${short(edge(k, above))} to `
+      tell(px, py, `${brief(above ? 0 : 1)} from ${short(edge(k, above))} to `
         + `${short(edge(k + 1, above))}: ${counts[k].toLocaleString("en")} ${data.rows ?? "tokens"}`);
   }
 
