@@ -78,9 +78,9 @@ def _wrongly(example, rng):
     where[rng.permutation(free)[:n]] = True
     return marked(example, where) if n else None
 
-# %% ../nbs/08g_judging.ipynb #bac3f4b1
+# %% ../nbs/08g_judging.ipynb #c06454a5
 _WORD = r"[^\W_]+(?:['’][^\W_]+)*"
-_EMPTY = {*'''a an and are as at be by for from in into is it its of on or such that the their these this those to token
+_EMPTY = {*'''a about an and are as at be by for from in into is it its of on or such that the their these this those to token
               tokens various which with word words text related terms mentions references phrases'''.split()}
 
 def keywords(
@@ -193,7 +193,7 @@ def _p_words(p, draws):
     "A p-value in words; the floor of a permutation test is an upper bound."
     return 'p not known' if np.isnan(p) else f'p ≤ {p:.2g}' if p <= 1.5/(draws + 1) else f'p = {p:.2g}'
 
-# %% ../nbs/08g_judging.ipynb #f19566c5
+# %% ../nbs/08g_judging.ipynb #a329a515
 def score_labels(
     labels: Labels,
     examples: Examples,               # of the same space; best of documents that the labels were not made from
@@ -214,6 +214,7 @@ def score_labels(
     Raises `FeatgeomError` for labels of another SAE, and for a judge that fails ten times before it ever succeeds."""
     kinds, strata = _choice('kinds', kinds, KINDS), _choice('strata', strata, STRATA)
     shuffles, least, draws = (check_whole(*o) for o in (('shuffles', shuffles), ('least', least), ('draws', draws)))
+    seed = check_whole('seed', seed, 0)
     if not callable(judge): raise FeatgeomError(f'judge of type {type(judge).__name__}', 'A function', 'Pass keyword_judge')
     check_kind('labels', labels, Labels).check(check_kind('examples', examples, Examples).acts)
     random = {} if random is None else random if isinstance(random, dict) else {'random features': random}

@@ -23,7 +23,7 @@ from .examples import Examples
 # %% ../nbs/08f_labels.ipynb #db5179ac
 _pandas = lazy.load('pandas')
 
-# %% ../nbs/08f_labels.ipynb #5f22af9d
+# %% ../nbs/08f_labels.ipynb #92fc8391
 LONGEST = 500            # characters of a label
 _TURNING = {*'\u061c\u200e\u200f', *map(chr, range(0x202a, 0x202f)), *map(chr, range(0x2066, 0x206a))}
 
@@ -32,6 +32,7 @@ def one_line(
 ) -> str:        # what a label may be
     "Text as a label: one line of at most 500 characters, everything in it visible."
     text = ' '.join(text[:40*LONGEST].split())
+    if len(text) <= LONGEST and text.isprintable(): return text
     text = ''.join(f'⟨U+{ord(o):04X}⟩' if _hidden(o) else o for o in text[:2*LONGEST])
     return text if len(text) <= LONGEST else text[:LONGEST - 1] + '…'
 
