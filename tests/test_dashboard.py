@@ -551,3 +551,34 @@ def test_damage_is_said_and_does_not_end_the_page(show, offline_page, tmp_path):
 def test_an_empty_dashboard_says_so(show):
     d = show(Dash(payload=payload([space('A')], [], [], [])))
     assert 'no entries' in d.notice()
+
+# ---- of Python's own making
+
+def test_a_dashboard_of_the_embedded_models(show):
+    import featgeom as fg
+    from featgeom.collecting import collect
+    from featgeom.dashboard import Dashboard
+    from featgeom.reading import read_features
+    from featgeom.stories import tell
+    spaces = [fg.FeatureSpace.load(model=fg.zoo_path(o), sae=fg.zoo_path(f'{o}/sae-256'), name=o) for o in ('story-1l', 'story-2l')]
+    acts = collect(spaces, tell(60, seed=0), progress=False)
+    readings = [read_features(*o, progress=False) for o in zip(acts, spaces)]
+    w = Dashboard(readings, fg.match(*acts, given='token', seed=0), most=12, prompts=['The king 👑 slept.\nThe end.'])
+    d = show(w)
+    a, b = (f'{name}:{id}' for name, id in w.focus)
+    assert d.entry == f'{a} {b}' and '1 of 12' in d.text('.ds-nav') and d.lines().count() and d.lines(1).count() and d.page.locator('.sp').count() == 1
+    first = d.lines().first
+    value = float(d.line(0).split()[0])
+    first.locator('.ds-hit').hover()
+    shown = float(re.search(re.escape(a.replace(':', ' ')) + r' (\S+)', d.tip())[1])
+    assert shown == pytest.approx(value, rel=.01) and 'the largest' in d.tip() or 'top' in d.tip()
+    rows = acts[0].column(w.focus[0][1])[1]
+    assert value == pytest.approx(rows.max(), rel=.01)
+    for _ in range(12):
+        before = d.entry
+        d.click('Next')
+        d.page.wait_for_timeout(150)
+        assert d.entry != before and d.notice() == ''
+    d.tab('Prompts')
+    d.page.wait_for_selector('.ds-prompts .ds-readtext')
+    assert d.page.locator('.ds-prompts .ds-readtext').first.text_content().replace('⟨0xF0⟩⟨0x9F⟩⟨0x91⟩⟨0x91⟩', '👑') == 'The king 👑 slept.⏎\nThe end.'

@@ -28,7 +28,10 @@ import { createState, sameValue } from "./state.js";
  * @property {{at: Spot[], text: string}[]} notes
  * @property {string} text typed to be read
  */
-/** @typedef {{node: HTMLElement, token: string, values: (number | null)[]}} Pointed a token and the activations on it, null where unknown */
+/**
+ * @typedef {{node: HTMLElement, token: string, values: (number | null)[]}} Pointed a token and the activations on it,
+ *   null where unknown
+ */
 /**
  * @typedef {Object} Act every way to change what is shown
  * @property {() => DashState} state
@@ -141,7 +144,8 @@ export async function mount(stage, host) {
       if ((notes[i]?.text ?? "") === words) return;
       const others = notes.filter((_, j) => j !== i);
       if (!words.trim()) return state.set({ notes: others });
-      state.set({ notes: i < 0 ? [...notes, { at, text: words }] : notes.map((o, j) => (j === i ? { at, text: words } : o)) });
+      const note = { at, text: words };
+      state.set({ notes: i < 0 ? [...notes, note] : notes.map((o, j) => (j === i ? note : o)) });
     },
     token(pointed) {
       if (!entry || !pointed) {
@@ -171,16 +175,20 @@ export async function mount(stage, host) {
     }
     if (dash.canAsk && known.length) goTo(known, "link");
   });
-  const nav = createNav(dash, act), head = createHead(dash), examples = createExamples(dash, act), facts = createFacts(dash, act);
-  const note = createNote(act), prompts = createPrompts(dash, act), free = createFree(dash, act, host), tip = createTip(stage);
+  const nav = createNav(dash, act), head = createHead(dash), note = createNote(act), tip = createTip(stage);
+  const examples = createExamples(dash, act), facts = createFacts(dash, act);
+  const prompts = createPrompts(dash, act), free = createFree(dash, act, host);
   const scatter = createPairScatter(dash);
   const notice = el("p", { class: "ds-notice fg-text", role: "status", hidden: true });
   const together = el("div", { class: "ds-together" }), stem = uid();
-  const feature = el("div", { class: "ds-feature-tab", role: "tabpanel", id: `${stem}-feature` }, head.element, note.element,
-    el("div", { class: "ds-body" }, examples.element, ...(dash.liveText ? [free.element] : []), together, facts.element, facts.near),
+  const feature = el("div", { class: "ds-feature-tab", role: "tabpanel", id: `${stem}-feature` }, head.element,
+    note.element,
+    el("div", { class: "ds-body" }, examples.element, ...(dash.liveText ? [free.element] : []), together, facts.element,
+      facts.near),
     dash.liveText ? null : free.element);
   const tabs = /** @type {const} */ (["feature", "prompts"]).map((name) => el("button", {
-    type: "button", role: "tab", "aria-controls": name === "feature" ? `${stem}-feature` : null, onclick: () => act.set({ tab: name }),
+    type: "button", role: "tab", "aria-controls": name === "feature" ? `${stem}-feature` : null,
+      onclick: () => act.set({ tab: name }),
   }, name === "feature" ? "Features" : `Prompts ${dash.prompts.length || ""}`));
   const top = el("div", { class: "ds-top" }, el("div", { class: "ds-tabs", role: "tablist", "aria-label": "Views",
     onkeydown: (/** @type {KeyboardEvent} */ event) => {
@@ -207,7 +215,8 @@ export async function mount(stage, host) {
     if (dash.has(exact) || dash.canAsk) return { index: exact, words: "" };
     const index = list.nearest(spots, dash.has), named = spots.map(nameOf).join(" with ");
     if (index < 0) return { index, words: `${named} is not in this page, which holds no entry that can be shown.` };
-    return { index, words: `${named} is not in this page; the nearest is ${list.spotsOf(index).map(nameOf).join(" with ")}. `
+    return { index,
+      words: `${named} is not in this page; the nearest is ${list.spotsOf(index).map(nameOf).join(" with ")}. `
       + `${host.live ? "" : "Others need a running kernel."}` };
   };
   /** @param {number} index */
@@ -256,7 +265,8 @@ export async function mount(stage, host) {
       const parts = [agreementTable(found.pair, dash.nulls), scatter.update(found)].filter((o) => o !== null);
       together.replaceChildren(...parts);
       stage.dataset.entry = found.spots.map((o) => o.join(":")).join(" ");
-      announce(`${found.spots.map(nameOf).join(" with ")}${found.index < 0 ? "" : `, ${found.index + 1} of ${entries.length}`}.`);
+      const where = found.index < 0 ? "" : `, ${found.index + 1} of ${entries.length}`;
+      announce(`${found.spots.map(nameOf).join(" with ")}${where}.`);
     }
     examples.update(found, state.get().stratum);
     controls();
@@ -315,7 +325,8 @@ export async function mount(stage, host) {
       const focus = focusIn(value);
       if (focus.length) goTo(focus, "python");
     }),
-    hear("bookmarks", (value) => ({ bookmarks: bookmarksIn(value) })), hear("notes", (value) => ({ notes: notesIn(value) })),
+    hear("bookmarks", (value) => ({ bookmarks: bookmarksIn(value) })),
+    hear("notes", (value) => ({ notes: notesIn(value) })),
     hear("view", viewIn), hear("text", (value) => ({ text: typeof value === "string" ? value : "" })),
   ];
 
@@ -323,8 +334,10 @@ export async function mount(stage, host) {
   /** @param {KeyboardEvent} event */
   const keys = (event) => {
     const node = /** @type {Element} */ (event.target);
-    if (event.ctrlKey || event.metaKey || event.altKey || node.closest?.("input, textarea, select, [contenteditable]")) return;
-    const what = { j: () => act.step(1), ArrowRight: () => act.step(1), k: () => act.step(-1), ArrowLeft: () => act.step(-1),
+    if (event.ctrlKey || event.metaKey || event.altKey
+      || node.closest?.("input, textarea, select, [contenteditable]")) return;
+    const next = () => act.step(1), before = () => act.step(-1);
+    const what = { j: next, ArrowRight: next, k: before, ArrowLeft: before,
       r: () => act.random(), u: () => act.back(), s: () => act.star(), "/": () => nav.focus() }[event.key];
     if (!what) return;
     event.preventDefault();

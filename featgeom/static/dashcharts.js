@@ -1,5 +1,5 @@
 /**
- * The small charts of a dashboard: how strongly a feature fires, which tokens it raises and lowers, scores beside chance.
+ * The small charts of a dashboard: how strongly a feature fires, what it raises and lowers, scores beside chance.
  */
 
 import { el, shown, svg } from "./kit.js";
@@ -14,7 +14,9 @@ const W = 300, H = 62;
  */
 export function amount(v) {
   const size = Math.abs(v), plain = size >= 0.001 && size < 999.5;
-  return plain ? (v < 0 ? "−" : "") + (size < 0.9995 ? size.toFixed(size < 0.0995 ? 3 : 2).replace(/^0/, "") : size.toPrecision(3)) : brief(v);
+  if (!plain) return brief(v);
+  const digits = size < 0.9995 ? size.toFixed(size < 0.0995 ? 3 : 2).replace(/^0/, "") : size.toPrecision(3);
+  return (v < 0 ? "−" : "") + digits;
 }
 
 /**
@@ -46,10 +48,12 @@ export function createHistogram(side, s) {
   const chart = svg("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": words },
     ...some.map((c) => svg("line", { class: "ds-grid", x1: 0, x2: W, y1: up(c), y2: up(c) })),
     svg("path", { class: `ds-bars ds-fill${s}`, d: heights.map((h, i) => (h
-      ? `M${(i * step + 0.4).toFixed(2)} ${H}v${(-(H - 4) * h).toFixed(2)}h${(step - 0.8).toFixed(2)}V${H}z` : "")).join("") }),
+      ? `M${(i * step + 0.4).toFixed(2)} ${H}v${(-(H - 4) * h).toFixed(2)}h${(step - 0.8).toFixed(2)}V${H}z`
+        : "")).join("") }),
     svg("line", { class: "ds-axis", x1: 0, x2: W, y1: H, y2: H }), line);
   const scale = el("div", { class: "ds-counts", "aria-hidden": "true" }, ...some.map((c) =>
-    el("span", { style: `bottom:${(100 * (1 - up(c) / H)).toFixed(1)}%` }, c >= 1e6 ? `${c / 1e6}M` : c >= 1e3 ? `${c / 1e3}k` : c)));
+    el("span", { style: `bottom:${(100 * (1 - up(c) / H)).toFixed(1)}%` },
+      c >= 1e6 ? `${c / 1e6}M` : c >= 1e3 ? `${c / 1e3}k` : c)));
   const element = el("figure", { class: "ds-hist" }, el("div", { class: "ds-plot" }, scale, chart),
     el("figcaption", {}, el("span", {}, brief(low)), said, el("span", {}, brief(high))));
   const plain = `active values of ${grouped(total)} rows, log counts`;
@@ -79,10 +83,13 @@ export function createHistogram(side, s) {
 function bars(rows, title, chance, top) {
   /** @param {number} v */
   const percent = (v) => `${(100 * Math.min(1, Math.abs(v) / top)).toFixed(1)}%`;
-  const line = chance && chance <= top ? el("i", { class: "ds-chance", style: `--at:${percent(chance)}`, "aria-hidden": "true" }) : null;
-  return el("div", { class: "ds-logits" }, el("h4", {}, title), el("ol", { class: "ds-barlist" }, ...rows.map(([token, effect]) =>
+  const line = chance && chance <= top
+    ? el("i", { class: "ds-chance", style: `--at:${percent(chance)}`, "aria-hidden": "true" }) : null;
+  return el("div", { class: "ds-logits" }, el("h4", {}, title), el("ol", { class: "ds-barlist" },
+    ...rows.map(([token, effect]) =>
     el("li", {}, el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)),
-      el("span", { class: "ds-track" }, el("i", { class: effect < 0 ? "ds-down" : "ds-up", style: `width:${percent(effect)}` }),
+      el("span", { class: "ds-track" },
+        el("i", { class: effect < 0 ? "ds-down" : "ds-up", style: `width:${percent(effect)}` }),
         line?.cloneNode()), el("span", { class: "ds-number" }, (effect < 0 ? "−" : "+") + amount(Math.abs(effect)))))));
 }
 
@@ -95,10 +102,13 @@ export function logitBars(logits, why) {
   if (!logits) return el("p", { class: "fg-muted fg-text" }, why ? shown(why, 400) : "No logit effects here.");
   const up = logits.up ?? [], down = logits.down ?? [];
   const top = Math.max(1e-12, ...[...up, ...down].map((/** @type {[string, number]} */ o) => Math.abs(o[1])));
-  const beside = Number.isFinite(logits.chance_kurtosis) ? ` (random directions: up to ${brief(logits.chance_kurtosis)})` : "";
-  return el("div", {}, el("div", { class: "ds-two" }, bars(up, "raises", logits.chance_effect, top), bars(down, "lowers", logits.chance_effect, top)),
+  const beside = Number.isFinite(logits.chance_kurtosis)
+    ? ` (random directions: up to ${brief(logits.chance_kurtosis)})` : "";
+  return el("div", {}, el("div", { class: "ds-two" }, bars(up, "raises", logits.chance_effect, top),
+    bars(down, "lowers", logits.chance_effect, top)),
     el("p", { class: "ds-small" }, `skew ${brief(logits.skew)} · kurtosis ${brief(logits.kurtosis)}${beside}`,
-      Number.isFinite(logits.chance_effect) ? ` · fine line: 95 % of random directions stay below ${brief(logits.chance_effect)}` : "",
+      Number.isFinite(logits.chance_effect)
+        ? ` · fine line: 95 % of random directions stay below ${brief(logits.chance_effect)}` : "",
       logits.note ? el("span", { class: "fg-text" }, ` · ${shown(logits.note, 300)}`) : null));
 }
 
@@ -122,10 +132,12 @@ export function scoreLine(value, chance, { within = null, held = null } = {}) {
   say("held out", held);
   /** @param {number | null} v @returns {v is number} */
   const there = (v) => typeof v === "number" && Number.isFinite(v);
-  return svg("svg", { class: "ds-scoreline", viewBox: `0 0 ${w} 18`, role: "img", "aria-label": said.join(", ") || "no score" },
-    there(chance) && svg("rect", { class: "ds-under", x: 4, y: 3, width: Math.max(0, Number(x(chance)) - 4), height: 12 }),
+  const words = said.join(", ") || "no score";
+  return svg("svg", { class: "ds-scoreline", viewBox: `0 0 ${w} 18`, role: "img", "aria-label": words },
+    there(chance) && svg("path", { class: "ds-under", d: `M4 3H${x(chance)}V15H4z` }),
     svg("line", { class: "ds-axis", x1: 4, x2: w - 4, y1: 9, y2: 9 }),
-    ...[0, 0.25, 0.5, 0.75, 1].map((v) => svg("line", { class: "ds-axis", x1: x(v), x2: x(v), y1: v % 1 ? 7 : 5, y2: v % 1 ? 11 : 13 })),
+    ...[0, 0.25, 0.5, 0.75, 1].map((v) => svg("line", { class: "ds-axis", x1: x(v), x2: x(v), y1: v % 1 ? 7 : 5,
+      y2: v % 1 ? 11 : 13 })),
     there(chance) && svg("line", { class: "ds-null", x1: x(chance), x2: x(chance), y1: 2, y2: 16 }),
     there(within) && svg("circle", { class: "ds-within", cx: x(within), cy: 9, r: 4 }),
     there(held) && svg("path", { class: "ds-held", d: `M${x(held)} 4l4.5 5l-4.5 5l-4.5 -5z` }),

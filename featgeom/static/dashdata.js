@@ -29,7 +29,9 @@ import { decode } from "./codec.js";
  * @property {Uint32Array} end
  * @property {Record<string, string>} odd how rows are shown that are not what their characters say
  */
-/** @typedef {{doc: number, row: number, value: number}} Hit an example: place of its passage in the entry, row, value */
+/**
+ * @typedef {{doc: number, row: number, value: number}} Hit an example: place of its passage in the entry, row, value
+ */
 /**
  * @typedef {Object} Side one feature of an entry: what Python says of it, and its arrays
  * @property {string} space
@@ -108,7 +110,8 @@ export function readChunk({ arrays, meta }, count) {
       start[i] = at += step[from[p] + i];
       end[i] = at + size[from[p] + i];
     }
-    return { text: String(o.text), doc: o.doc, part: o.part ?? 0, parts: o.parts ?? 1, n, start, end, odd: o.odd ?? {} };
+    return { text: String(o.text), doc: o.doc, part: o.part ?? 0, parts: o.parts ?? 1, n, start, end,
+      odd: o.odd ?? {} };
   });
 }
 
@@ -166,7 +169,8 @@ export function readEntry({ arrays, meta }, index) {
  */
 export function spotsIn(value, spaces) {
   const names = spaces.map((o) => o.name);
-  const good = listed(value).filter((o) => Array.isArray(o) && names.includes(o[0]) && Number.isSafeInteger(o[1]) && o[1] >= 0);
+  const good = listed(value).filter((o) => Array.isArray(o) && names.includes(o[0]) && Number.isSafeInteger(o[1])
+    && o[1] >= 0);
   return names.flatMap((name) => good.filter((o) => o[0] === name).slice(0, 1)
     .map((o) => /** @type {Spot} */ ([o[0], o[1]])));
 }
@@ -279,7 +283,9 @@ export async function openDash(payload, host) {
   };
 
   // ---- questions to Python
-  /** @type {Map<number, {done: (answer: {message: any, buffers: Uint8Array[]}) => void, fail: (error: Error) => void}>} */
+  /**
+   * @type {Map<number, {done: (answer: {message: any, buffers: Uint8Array[]}) => void, fail: (error: Error) => void}>}
+   */
   const waiting = new Map();
   let asked = 0;
   const offHear = host.hear?.((message, buffers) => {
@@ -289,7 +295,8 @@ export async function openDash(payload, host) {
     else one.done({ message, buffers });
   });
   /** @param {Record<string, any>} question */
-  const ask = (question) => new Promise((/** @type {(o: {message: any, buffers: Uint8Array[]}) => void} */ done, fail) => {
+  const ask = (question) => new Promise((/** @type {(o: {message: any, buffers: Uint8Array[]}) => void} */ done,
+    fail) => {
     const id = ++asked;
     const timer = setTimeout(() => waiting.get(id)?.fail(new Error("The kernel does not answer.")), PATIENCE);
     /** @template T @param {(answer: T) => void} then @returns {(answer: T) => void} */

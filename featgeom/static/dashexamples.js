@@ -1,5 +1,5 @@
 /**
- * The examples of an entry: for each feature, by stratum, one line for each with the token in the middle column, coloured
+ * The examples of an entry: for each feature, by stratum, one line for each with the token in the middle, coloured
  * by both features. A line opens to its whole passage.
  */
 
@@ -39,7 +39,8 @@ const roomOf = (entry) => (entry.sides.length > 1 ? FEW : ALONE);
  * @param {Tab | undefined} tab
  */
 export const passagesOf = (entry, tab) => new Set(entry.sides.flatMap((side) => side.strata
-  .filter((o) => tab?.which.includes(o.stratum)).flatMap((o) => o.hits.slice(0, roomOf(entry)).map((hit) => entry.docs[hit.doc]))));
+  .filter((o) => tab?.which.includes(o.stratum)).flatMap((o) => o.hits.slice(0, roomOf(entry)).map((hit) =>
+    entry.docs[hit.doc]))));
 
 /**
  * How both features colour a passage of an entry.
@@ -60,7 +61,8 @@ export const coloursOf = (entry, doc, rows) => entry.sides.map((side) => {
 export function createExamples(dash, act) {
   const tabs = tabsOf(dash.strata), stem = uid();
   const buttons = tabs.map((tab) => el("button", {
-    type: "button", role: "tab", id: `${stem}-${tab.key}`, "aria-controls": stem, onclick: () => act.set({ stratum: tab.key }),
+    type: "button", role: "tab", id: `${stem}-${tab.key}`, "aria-controls": stem,
+      onclick: () => act.set({ stratum: tab.key }),
   }, shown(tab.title, 40)));
   const tablist = el("div", { class: "ds-tabs", role: "tablist", "aria-label": "Examples" }, ...buttons);
   const key = el("p", { class: "ds-key ds-small" });
@@ -79,7 +81,8 @@ export function createExamples(dash, act) {
     const holder = node?.closest(".ds-line, .ds-passage"), known = holder && of.get(holder);
     if (!(node instanceof HTMLElement) || !known || !entry) return null;
     const passage = dash.passage(entry.docs[known.doc]), row = Number(node.dataset.row);
-    return passage ? { node, token: rowText(passage, row), values: entry.sides.map((o) => o.values(known.doc, passage.n)[row]) } : null;
+    return passage ? { node, token: rowText(passage, row),
+      values: entry.sides.map((o) => o.values(known.doc, passage.n)[row]) } : null;
   };
 
   /** @param {Hit} hit @param {number} side @param {string} name */
@@ -87,7 +90,8 @@ export function createExamples(dash, act) {
     const here = /** @type {Entry} */ (entry), passage = dash.passage(here.docs[hit.doc]);
     const value = el("span", { class: "ds-value" }, hit.value ? amount(hit.value) : "0");
     if (!passage || hit.row >= passage.n)
-      return el("li", {}, el("div", { class: "ds-line" }, value, el("span", { class: "fg-muted" }, "its text is not in this page")));
+      return el("li", {}, el("div", { class: "ds-line" }, value, el("span", { class: "fg-muted" },
+        "its text is not in this page")));
     const colours = coloursOf(here, hit.doc, passage.n), [from, to] = windowOf(passage, hit.row);
     const before = el("span", { class: "ds-before" }), after = el("span", { class: "ds-after" });
     const inner = el("span", {});
@@ -125,7 +129,8 @@ export function createExamples(dash, act) {
     const part = passage.parts > 1 ? `, part ${passage.part + 1} of ${passage.parts}` : "";
     const rows = dash.spaces[known.side]?.rows ?? "tokens";
     const box = el("div", { class: "ds-passage", role: "group", tabindex: "0", "aria-label": "The whole passage" },
-      el("p", { class: "ds-small fg-text" }, `document ${shown(passage.doc, 60)}${part}, ${passage.n} ${shown(rows, 20)}`), text);
+      el("p", { class: "ds-small fg-text" },
+        `document ${shown(passage.doc, 60)}${part}, ${passage.n} ${shown(rows, 20)}`), text);
     of.set(box, known);
     node.after(box);
     const hit = /** @type {HTMLElement | null} */ (text.querySelector(".ds-hit"));
@@ -143,14 +148,16 @@ export function createExamples(dash, act) {
     const here = /** @type {Entry} */ (entry), { meta, strata, space, id } = here.sides[side], room = roomOf(here);
     const name = `${shown(space, 40)} ${id}`;
     const box = el("div", { class: "ds-column", role: "group", "aria-label": `Examples of ${name}` });
-    if (here.sides.length > 1) box.append(el("p", { class: `ds-of ds-side${side} fg-text` }, "where ", el("b", {}, name), " fires"));
+    if (here.sides.length > 1) box.append(el("p", { class: `ds-of ds-side${side} fg-text` }, "where ",
+      el("b", {}, name), " fires"));
     if (meta.dead) {
       box.append(el("p", { class: "ds-none" }, `Never fires on these texts: there are no examples.`));
       return box;
     }
     strata.forEach(({ stratum, low, high, hits }, s) => {
       if (!tab.which.includes(stratum)) return;
-      const range = low === null || high === null || tab.key === "silent" ? "" : low === high ? brief(low) : `${brief(low)} to ${brief(high)}`;
+      const range = low === null || high === null || tab.key === "silent" ? "" : low === high ? brief(low)
+        : `${brief(low)} to ${brief(high)}`;
       if (tab.which.length > 1) box.append(el("h4", { class: "fg-text" }, shown(dash.strata[stratum].title, 60), " ",
         el("span", { class: "fg-muted" }, hits.length ? range : "none")));
       else if (!hits.length) box.append(el("p", { class: "ds-none" }, "None."));
@@ -199,7 +206,8 @@ export function createExamples(dash, act) {
   columns.addEventListener("keydown", (event) => {
     const node = /** @type {HTMLElement} */ (event.target);
     if (!node.classList.contains("ds-line") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const all = /** @type {HTMLElement[]} */ ([...(node.closest(".ds-column")?.querySelectorAll(".ds-line[tabindex]") ?? [])]);
+    const column = /** @type {Element} */ (node.closest(".ds-column"));
+    const all = /** @type {HTMLElement[]} */ ([...column.querySelectorAll(".ds-line[tabindex]")]);
     const at = all.indexOf(node), last = all.length - 1;
     const to = { ArrowDown: Math.min(at + 1, last), ArrowUp: Math.max(at - 1, 0), Home: 0, End: last }[event.key];
     if (to !== undefined) {
@@ -242,8 +250,10 @@ export function createExamples(dash, act) {
       });
       const names = entry.sides.map((o) => `${shown(o.space, 40)} ${o.id}`);
       key.replaceChildren(...(names.length > 1 ? [
-        el("span", { class: "ds-sample ds-on", style: "--a:45%;--b:0%", "aria-hidden": "true" }, "  "), ` upper half ${names[0]} · `,
-        el("span", { class: "ds-sample ds-on", style: "--a:0%;--b:45%", "aria-hidden": "true" }, "  "), ` lower half ${names[1]} · dotted: one alone`,
+        el("span", { class: "ds-sample ds-on", style: "--a:45%;--b:0%", "aria-hidden": "true" }),
+        ` upper half ${names[0]} · `,
+        el("span", { class: "ds-sample ds-on", style: "--a:0%;--b:45%", "aria-hidden": "true" }),
+        ` lower half ${names[1]} · dotted: one alone`,
       ] : ["strength is the share of the largest activation"]));
       columns.replaceChildren(...entry.sides.map((_, s) => column(s)));
     },

@@ -21,7 +21,8 @@ const list = (v) => (Array.isArray(v) ? v : []);
 /** @param {any} v */
 const number = (v) => (there(v) ? v : NaN);
 /** @param {number} v a share */
-const percent = (v) => (v >= 0.1 || !v ? `${Math.round(100 * v)} %` : v >= 0.0005 ? `${(100 * v).toFixed(1)} %` : `${brief(100 * v)} %`);
+const percent = (v) => (v >= 0.1 || !v ? `${Math.round(100 * v)} %` : v >= 0.0005 ? `${(100 * v).toFixed(1)} %`
+  : `${brief(100 * v)} %`);
 
 /** @param {Spot} spot */
 export const nameOf = ([space, id]) => `${shown(space, 40)} ${id}`;
@@ -39,7 +40,8 @@ export function claims(pair) {
   const out = ["Beyond chance: they fire together more than partners picked the same way by chance."];
   if (pair.token_only) out.push(`No more than a shared ${given}: nothing varies within one ${given}.`);
   else if (!there(pair.within) || !there(pair.within_p)) out.push(`Not tested within one ${given}.`);
-  else if (pair.within_p > ALPHA) out.push(`Not beyond the ${given}: within one ${given} they go together no better than chance.`);
+  else if (pair.within_p > ALPHA)
+    out.push(`Not beyond the ${given}: within one ${given} they go together no better than chance.`);
   else out.push(`Beyond the current ${given}: they go together among rows of one ${given} too.`);
   if (there(pair.held)) {
     const same = pair.held_same === true ? ", and it is the best partner there too"
@@ -51,7 +53,8 @@ export function claims(pair) {
 
 /** @param {string} name @param {string} value @param {string} [why] @param {string} [sign] that marks it on the line */
 const part = (name, value, why, sign) => el("span", { title: why ? shown(why, 400) : null },
-  sign ? el("span", { class: "ds-sign", "aria-hidden": "true" }, sign) : null, el("i", {}, name), " ", el("b", {}, value));
+  sign ? el("span", { class: "ds-sign", "aria-hidden": "true" }, sign) : null, el("i", {}, name), " ",
+    el("b", {}, value));
 
 /**
  * The head of the page: both features by name, and between them what is known of the pair.
@@ -67,21 +70,25 @@ export function createHead(dash) {
   function card(side, s) {
     const { meta } = side, labels = list(meta.labels), stats = meta.stats ?? {};
     const space = dash.spaces.find((o) => o.name === side.space), rows = shown(space?.rows ?? "tokens", 20);
-    const title = labels.find((o) => o.text)?.text ?? "";
+    const { text: title = "", source = "" } = labels.find((o) => o.text) ?? {};
     const rate = there(stats.rate) ? percent(stats.rate) : "–";
     const fires = meta.dead ? el("span", { class: "ds-warn" }, `never fires on ${grouped(space?.n ?? 0)} ${rows}`)
       : el("span", {}, `fires on ${grouped(stats.count ?? 0)} of ${grouped(space?.n ?? 0)} ${rows}, ${rate}`);
-    const chips = list(meta.tokens).slice(0, 6).filter((o, i) => !i || o[1] >= 0.01).map(([token, share]) => el("span", { class: "ds-chip" },
+    const most = list(meta.tokens).slice(0, 6).filter((o, i) => !i || o[1] >= 0.01);
+    const chips = most.map(([token, share]) => el("span", { class: "ds-chip" },
       el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)), " ", el("small", {}, percent(share))));
     const more = labels.filter((o) => o.text && o.text !== title);
     return el("article", { class: `ds-card ds-side${s}`, "aria-label": nameOf([side.space, side.id]) },
       el("div", { class: "ds-about" },
         el("h2", {}, el("span", { class: "ds-id fg-text" }, nameOf([side.space, side.id]))),
-        el("p", { class: "ds-title fg-text", dir: "auto", title: labels[0]?.source ? `label: ${shown(labels[0].source, 60)}` : null },
+        el("p", { class: "ds-title fg-text", dir: "auto", title: source ? `label: ${shown(source, 60)}` : null },
           title ? shown(title, 300) : el("span", { class: "fg-muted" }, "no label")),
-        el("p", { class: "ds-small" }, fires, meta.rare && !meta.dead ? el("span", { class: "ds-warn" }, " · rare: too few for its statistics") : null),
-        chips.length ? el("p", { class: "ds-chips", "aria-label": "top tokens, with their shares of the activation" }, ...chips) : null,
-        ...more.map((o) => el("p", { class: "ds-label fg-text", dir: "auto" }, shown(o.text, 300), " ", el("small", {}, shown(o.source, 40))))),
+        el("p", { class: "ds-small" }, fires,
+          meta.rare && !meta.dead ? el("span", { class: "ds-warn" }, " · rare: too few for its statistics") : null),
+        chips.length ? el("p", { class: "ds-chips", "aria-label": "top tokens, with their shares of the activation" },
+          ...chips) : null,
+        ...more.map((o) => el("p", { class: "ds-label fg-text", dir: "auto" }, shown(o.text, 300), " ",
+          el("small", {}, shown(o.source, 40))))),
       meta.dead ? null : charts[s].element);
   }
 
@@ -90,9 +97,11 @@ export function createHead(dash) {
     const given = shown(pair.given || "token", 20), nulls = dash.nulls;
     const found = { within: pair.token_only ? null : pair.within, held: pair.held };
     return [el("div", { class: "ds-evidence" }, scoreLine(pair.score, pair.null, found),
-      part("score", short(number(pair.score)), pair.metric, "●"), part("null", short(number(pair.null)), nulls.score, "┃"),
+      part("score", short(number(pair.score)), pair.metric, "●"), 
+      part("null", short(number(pair.null)), nulls.score, "┃"),
       there(pair.q) ? part("q", shortQ(pair.q), "share of false finds among pairs that look at least as good") : null,
-      pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`) : part(`within ${given}`, short(number(pair.within)), nulls.within, "○"),
+      pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`)
+        : part(`within ${given}`, short(number(pair.within)), nulls.within, "○"),
       there(pair.held) ? part("held out", short(pair.held), nulls.held, "◇") : null,
       there(pair.held) && there(pair.held_chance) ? part("its null", short(pair.held_chance)) : null,
       el("span", { class: pair.mutual ? null : "fg-muted" }, pair.mutual ? "mutual" : "not mutual")),
@@ -115,10 +124,12 @@ export function createHead(dash) {
 /** @type {[string, string, string][]} key, name, what it is */
 const STATS = [
   ["mean", "mean", "of the active values"], ["sd", "sd", "of the active values"], ["max", "largest", ""],
-  ["skew", "skew", "central, over all rows, zeros included"], ["kurtosis", "kurtosis", "central, over all rows, zeros included; 3 for a Gaussian"],
+  ["skew", "skew", "central, over all rows, zeros included"],
+  ["kurtosis", "kurtosis", "central, over all rows, zeros included; 3 for a Gaussian"],
   ["zero_skew", "skew about 0", "mean of x³ over sd³, anchored at zero instead of the mean"],
   ["zero_kurtosis", "kurtosis about 0", "mean of x⁴ over variance², anchored at zero instead of the mean"],
-  ["decoder_norm", "decoder norm", ""], ["capacity", "capacity", "share of a dimension of its own, among all decoder directions"],
+  ["decoder_norm", "decoder norm", ""],
+  ["capacity", "capacity", "share of a dimension of its own, among all decoder directions"],
 ];
 
 /**
@@ -147,7 +158,8 @@ export function createFacts(dash, act) {
   /** @param {Side} side */
   function statistics({ meta }) {
     const stats = meta.stats ?? {}, known = new Set(["count", "rate", ...STATS.map((o) => o[0])]);
-    const others = Object.keys(stats).filter((o) => !known.has(o)).map((o) => /** @type {[string, string, string]} */ ([o, o, ""]));
+    const others = Object.keys(stats).filter((o) => !known.has(o)).map((o) =>
+      /** @type {[string, string, string]} */ ([o, o, ""]));
     const rows = [...STATS, ...others].filter(([key]) => key in stats);
     return el("dl", { class: "ds-stats" }, ...rows.flatMap(([key, name, what]) => [
       el("dt", { class: "fg-text", title: what || null }, shown(name, 40)), el("dd", {}, brief(number(stats[key])))]),
@@ -160,7 +172,8 @@ export function createFacts(dash, act) {
     const rows = list(meta.tokens).slice(0, 10), top = Math.max(1e-9, ...rows.map((o) => o[1]));
     return el("ol", { class: "ds-barlist" }, ...rows.map(([token, share]) => el("li", {},
       el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)),
-      el("span", { class: "ds-track" }, el("i", { class: "ds-share", style: `width:${((100 * share) / top).toFixed(1)}%` })),
+      el("span", { class: "ds-track" },
+        el("i", { class: "ds-share", style: `width:${((100 * share) / top).toFixed(1)}%` })),
       el("span", { class: "ds-number" }, percent(share)))));
   }
 
@@ -169,15 +182,18 @@ export function createFacts(dash, act) {
     const near = side.meta.near ?? {};
     /** @param {number} id @param {string} label @param {number} value @param {number | null} chance */
     const row = (id, label, value, chance) => el("li", {}, go([[side.space, id]], [side.space, id], label),
-      el("span", { class: "ds-evidence" }, there(chance) && value <= chance ? el("span", { class: "ds-warn" }, "as chance") : null,
-        el("b", {}, short(number(value))), there(chance) ? el("span", { class: "fg-muted" }, `null ${short(chance)}`) : null));
-    /** @param {string} title @param {string} more @param {string} why @param {Node[]} rows */
-    const column = (title, more, why, rows) => el("div", {}, el("h4", { title: why ? shown(why, 300) : null }, title, el("small", {}, more)),
+      el("span", { class: "ds-evidence" },
+        there(chance) && value <= chance ? el("span", { class: "ds-warn" }, "as chance") : null,
+        el("b", {}, short(number(value))),
+        there(chance) ? el("span", { class: "fg-muted" }, `null ${short(chance)}`) : null));
+    /** @param {string} title @param {string} why @param {Node[]} rows */
+    const column = (title, why, rows) => el("div", {}, el("h4", { title: why ? shown(why, 300) : null }, title),
       rows.length ? el("ol", { class: "ds-list" }, ...rows) : el("p", { class: "ds-none" }, "none"));
     return el("div", { class: "ds-two" },
-      column("by decoder cosine", "", dash.nulls.cosine,
+      column("by decoder cosine", dash.nulls.cosine,
         list(near.cosine).map(([id, value, label]) => row(id, label, value, near.cosine_chance))),
-      column("by firing together", "", dash.nulls.cofire, list(near.cofire).map(([id, value, chance, label]) => row(id, label, value, chance))));
+      column("by firing together", dash.nulls.cofire, list(near.cofire).map(([id, value, chance, label]) =>
+        row(id, label, value, chance))));
   }
 
   /** @param {Side} side @param {Spot | undefined} shownWith the other feature of the entry @param {string} given */
@@ -187,20 +203,29 @@ export function createFacts(dash, act) {
     return block("Partners", `in ${shown(other.name, 40)}`, rows.length ? el("ol", { class: "ds-list ds-partners" },
       ...rows.map(([id, score, chance, q, within, flags, label]) => {
         const spot = /** @type {Spot} */ ([other.name, id]), tested = there(q);
-        const doubt = flags & TOKEN_ONLY ? `same ${given} only` : there(within) && !(flags & WITHIN_BEYOND) ? `not beyond the ${given}` : "";
+        const doubt = flags & TOKEN_ONLY ? `same ${given} only` : there(within) && !(flags & WITHIN_BEYOND)
+          ? `not beyond the ${given}` : "";
         const weak = !there(chance) ? "not tested" : tested && !(flags & BEYOND) ? "not beyond chance" : "";
-        return el("li", { "aria-current": shownWith?.[1] === id ? "true" : null }, go([[side.space, side.id], spot], spot, label),
+        return el("li", { "aria-current": shownWith?.[1] === id ? "true" : null },
+          go([[side.space, side.id], spot], spot, label),
           el("span", { class: "ds-evidence" }, scoreLine(score, chance, { within: flags & TOKEN_ONLY ? null : within }),
-            part("score", short(number(score))), part("null", short(number(chance))), tested ? part("q", shortQ(q)) : el("span", {}),
+            part("score", short(number(score))), part("null", short(number(chance))),
+            tested ? part("q", shortQ(q)) : el("span", {}),
             flags & TOKEN_ONLY ? null : part(`within ${given}`, short(number(within))),
             flags & MUTUAL ? el("span", {}, "mutual") : null, doubt ? el("span", { class: "ds-warn" }, doubt) : null,
             weak ? el("span", { class: "ds-warn" }, weak) : null));
       })) : el("p", { class: "ds-none" }, "No partner was looked for, or none found."));
   }
 
-  /** A row of the page: the same block of both features. @param {Entry} entry @param {(side: Side, s: number) => Node | null} make */
+  /**
+   * A row of the page: the same block of both features.
+   * @param {Entry} entry
+   * @param {(side: Side, s: number) => Node | null} make
+   */
   const both = (entry, make) => el("div", { class: "ds-sides ds-facts" }, ...entry.sides.map((side, s) =>
-    el("div", { class: `ds-column ds-side${s}`, role: "group", "aria-label": `About ${nameOf([side.space, side.id])}` }, make(side, s))));
+    el("div", { class: `ds-column ds-side${s}`, role: "group", "aria-label": `About ${nameOf([side.space, side.id])}` },
+      entry.sides.length > 1 ? el("p", { class: "ds-whose fg-text", "aria-hidden": "true" },
+        nameOf([side.space, side.id])) : null, make(side, s))));
   /** @param {Side} side */
   const about = (side) => el("div", { class: "ds-two" },
     block("Top tokens", there(side.meta.n_tokens) ? `${grouped(side.meta.n_tokens)} different` : "",
@@ -211,7 +236,8 @@ export function createFacts(dash, act) {
     /** @param {Entry} entry */
     update(entry) {
       const given = shown(entry.pair?.given || "token", 20), pairs = dash.spaces.length > 1;
-      element.replaceChildren(...[pairs ? both(entry, (side, s) => partners(side, entry.spots[1 - s], given)) : null, both(entry, about),
+      element.replaceChildren(...[pairs ? both(entry, (side, s) => partners(side, entry.spots[1 - s], given)) : null,
+        both(entry, about),
         both(entry, (side) => block("Writes to the output", "for a step of one along its direction",
           logitBars(side.meta.logits, dash.spaces.find((o) => o.name === side.space)?.no_logits ?? ""))),
       ].filter((o) => o !== null));
@@ -221,7 +247,8 @@ export function createFacts(dash, act) {
 }
 
 /** @type {Record<string, string>} */
-export const MEASURES = { shared_tokens: "shared top tokens", jaccard: "Jaccard of the rows they fire on", rank: "rank correlation where both fire", label: "words of the labels" };
+export const MEASURES = { shared_tokens: "shared top tokens", jaccard: "Jaccard of the rows they fire on",
+  rank: "rank correlation where both fire", label: "words of the labels" };
 
 /**
  * Whether both features mean the same: measures of agreement, each beside its chance level.
@@ -231,12 +258,16 @@ export const MEASURES = { shared_tokens: "shared top tokens", jaccard: "Jaccard 
 export function agreementTable(pair, nulls) {
   const rows = list(pair?.agreement);
   if (!rows.length) return null;
-  return el("section", { class: "ds-block" }, el("h3", {}, "Agreement", el("small", {}, " each beside its chance level")),
+  return el("section", { class: "ds-block" },
+    el("h3", {}, "Agreement", el("small", {}, " each beside its chance level")),
     nulls.agreement ? el("p", { class: "ds-small fg-text" }, shown(nulls.agreement, 300)) : null,
-    el("table", { class: "ds-agreement" }, el("thead", {}, el("tr", {}, ...["", "", "value", "chance", ""].map((o) => el("th", { scope: "col" }, o)))),
+    el("table", { class: "ds-agreement" },
+      el("thead", {}, el("tr", {}, ...["", "", "value", "chance", ""].map((o) => el("th", { scope: "col" }, o)))),
       el("tbody", {}, ...rows.map(({ name, value, chance }) => {
-        const whole = name === "shared_tokens", top = whole ? TOP : 1, write = (/** @type {any} */ v) => (whole && there(v) ? brief(v) : short(number(v)));
-        return el("tr", {}, el("th", { scope: "row", class: "fg-text", title: Object.hasOwn(nulls, name) ? shown(nulls[name], 300) : null },
+        const whole = name === "shared_tokens", top = whole ? TOP : 1;
+        const write = (/** @type {any} */ v) => (whole && there(v) ? brief(v) : short(number(v)));
+        const why = Object.hasOwn(nulls, name) ? shown(nulls[name], 300) : null;
+        return el("tr", {}, el("th", { scope: "row", class: "fg-text", title: why },
           Object.hasOwn(MEASURES, name) ? MEASURES[name] : shown(name, 60)),
         el("td", {}, there(value) ? scoreLine(value / top, there(chance) ? chance / top : null) : null),
         el("td", { class: "ds-number" }, write(value), whole ? ` of ${TOP}` : null),

@@ -21,8 +21,10 @@ const MOST = 60;   // entries in the open list
  */
 export function lookUp(entries, spaces, text) {
   const query = text.trim().toLowerCase(), id = /^#?(\d+)$/.exec(query);
-  const named = spaces.findIndex((name) => query.startsWith(`${name.toLowerCase()} `) && /^#?\d+$/.test(query.slice(name.length + 1).trim()));
-  const wanted = id ? Number(id[1]) : named >= 0 ? Number(query.slice(spaces[named].length + 1).trim().replace("#", "")) : -1;
+  const named = spaces.findIndex((name) => query.startsWith(`${name.toLowerCase()} `)
+    && /^#?\d+$/.test(query.slice(name.length + 1).trim()));
+  const behind = named >= 0 ? query.slice(spaces[named].length + 1).trim().replace("#", "") : "-1";
+  const wanted = Number(id ? id[1] : behind);
   const first = /** @type {number[]} */ ([]), rest = /** @type {number[]} */ ([]);
   entries.forEach(({ a, b, la, lb }, i) => {
     const hit = wanted >= 0 && ((named !== 1 && a === wanted) || (named !== 0 && b === wanted));
@@ -50,7 +52,8 @@ export function createNav(dash, act) {
   const next = button("Next ›", "the entry after this one (j or →)", () => act.step(1));
   const random = button("Random", "any other entry (r)", () => act.random());
   const back = button("Back", "where you came from (u)", () => act.back());
-  const star = el("button", { type: "button", class: "ds-star", title: "bookmark (s)", "aria-label": "Bookmark", onclick: () => act.star() }, "☆");
+  const star = el("button", { type: "button", class: "ds-star", title: "bookmark (s)", "aria-label": "Bookmark",
+    onclick: () => act.star() }, "☆");
   const place = el("span", { class: "ds-place" });
   const box = el("ul", { role: "listbox", id: stem, class: "ds-options", "aria-label": "Entries" });
   const count = el("p", { class: "ds-small ds-count" });
@@ -60,35 +63,44 @@ export function createNav(dash, act) {
     input.focus();
   } }, "Bookmarks");
   const saved = el("button", { type: "button", title: "bookmarks and notes as a file", onclick: save }, "Save notes");
-  const popup = el("div", { class: "ds-popup", hidden: true }, el("div", { class: "ds-row" }, count, marked, saved), box);
+  const popup = el("div", { class: "ds-popup", hidden: true }, el("div", { class: "ds-row" }, count, marked, saved),
+    box);
   const input = el("input", {
-    type: "text", role: "combobox", class: "ds-jump", placeholder: "jump to an id or a word", autocomplete: "off", spellcheck: "false", maxlength: 200,
-    "aria-label": "Jump to an entry by feature id or label", "aria-expanded": "false", "aria-controls": stem, "aria-autocomplete": "list",
+    type: "text", role: "combobox", class: "ds-jump", placeholder: "jump to an id or a word", autocomplete: "off",
+    spellcheck: "false", maxlength: 200, "aria-label": "Jump to an entry by feature id or label",
+    "aria-expanded": "false", "aria-controls": stem, "aria-autocomplete": "list",
   });
   const jump = el("div", { class: "ds-jumpbox" }, input, popup);
-  const element = el("nav", { class: "ds-nav", "aria-label": "Entries" }, previous, next, place, jump, random, back, star);
+  const element = el("nav", { class: "ds-nav", "aria-label": "Entries" }, previous, next, place, jump, random, back,
+    star);
 
   /** @param {Spot[]} spots */
   const key = (spots) => JSON.stringify(spots);
   /** @param {number} i */
   function option(i, rank = 0) {
-    const { la, lb, score } = dash.entries[i], spots = dash.list.spotsOf(i), starred = doc.bookmarks.some((o) => key(o) === key(spots));
+    const { la, lb, score } = dash.entries[i], spots = dash.list.spotsOf(i),
+      starred = doc.bookmarks.some((o) => key(o) === key(spots));
     const noted = doc.notes.some((o) => key(o.at) === key(spots)), can = act.can(spots);
     return el("li", {
-      role: "option", id: `${stem}-${rank}`, "aria-selected": String(rank === active), "aria-disabled": can ? null : "true",
+      role: "option", id: `${stem}-${rank}`, "aria-selected": String(rank === active),
+      "aria-disabled": can ? null : "true",
       onpointerdown: (/** @type {Event} */ event) => event.preventDefault(), onclick: () => choose(i),
     }, el("span", { class: "ds-starred" }, starred ? "★" : "", noted ? "✎" : ""),
     ...spots.flatMap((spot, s) => [el("span", { class: `ds-id fg-text ds-side${s}` }, nameOf(spot)), " ",
-      el("span", { class: "ds-optlabel fg-text", dir: "auto" }, shown((spot[0] === spaces[0] ? la : lb) ?? "", 60)), " "]),
+      el("span", { class: "ds-optlabel fg-text", dir: "auto" }, shown((spot[0] === spaces[0] ? la : lb) ?? "", 60)),
+        " "]),
     typeof score === "number" ? el("span", { class: "ds-number" }, short(score)) : null);
   }
   function open() {
-    const found = lookUp(dash.entries, spaces, input.value), starred = new Set([...doc.bookmarks, ...doc.notes.map((o) => o.at)].map(key));
+    const found = lookUp(dash.entries, spaces, input.value),
+      starred = new Set([...doc.bookmarks, ...doc.notes.map((o) => o.at)].map(key));
     options = only ? found.filter((i) => starred.has(key(dash.list.spotsOf(i)))) : found;
     active = input.value.trim() && options.length ? 0 : -1;
     const cut = options.length > MOST ? `, first ${MOST} shown` : "";
-    const nothing = /^#?\d+$/.test(input.value.trim()) ? `No entry has this id: Enter goes to ${dash.canAsk ? "it all the same" : "the nearest"}.` : "Nothing found.";
-    count.textContent = options.length ? `${grouped(options.length)} of ${grouped(dash.entries.length)}${cut}` : only ? "No bookmarks or notes here." : nothing;
+    const nothing = /^#?\d+$/.test(input.value.trim())
+      ? `No entry has this id: Enter goes to ${dash.canAsk ? "it all the same" : "the nearest"}.` : "Nothing found.";
+    count.textContent = options.length ? `${grouped(options.length)} of ${grouped(dash.entries.length)}${cut}`
+      : only ? "No bookmarks or notes here." : nothing;
     marked.setAttribute("aria-pressed", String(only));
     draw();
     popup.hidden = false;
@@ -99,7 +111,8 @@ export function createNav(dash, act) {
     if (active >= 0) input.setAttribute("aria-activedescendant", `${stem}-${active}`);
     else input.removeAttribute("aria-activedescendant");
     const node = /** @type {HTMLElement | null} */ (box.children[active]);
-    if (node) box.scrollTop = Math.max(node.offsetTop + node.offsetHeight - box.clientHeight, Math.min(box.scrollTop, node.offsetTop));
+    if (node) box.scrollTop = Math.max(node.offsetTop + node.offsetHeight - box.clientHeight,
+      Math.min(box.scrollTop, node.offsetTop));
   }
   function close() {
     popup.hidden = true;
@@ -170,7 +183,8 @@ export function createNav(dash, act) {
  * @param {import("./dashboard.js").Act} act
  */
 export function createNote(act) {
-  const area = el("textarea", { rows: 1, maxlength: 10_000, placeholder: "a note on this entry", "aria-label": "Note on this entry", class: "ds-note" });
+  const area = el("textarea", { rows: 1, maxlength: 10_000, placeholder: "a note on this entry",
+    "aria-label": "Note on this entry", class: "ds-note" });
   const element = el("label", { class: "ds-notebox" }, el("span", { class: "ds-small" }, "Note"), area);
   /** @type {Spot[]} */
   let at = [];
@@ -188,7 +202,8 @@ export function createNote(act) {
     /** @param {DashState} doc */
     update(doc) {
       const mine = doc.notes.find((o) => JSON.stringify(o.at) === JSON.stringify(doc.focus))?.text ?? "";
-      if (JSON.stringify(at) === JSON.stringify(doc.focus) && area === /** @type {Document | ShadowRoot} */ (area.getRootNode()).activeElement) return;
+      if (JSON.stringify(at) === JSON.stringify(doc.focus)
+        && area === /** @type {Document | ShadowRoot} */ (area.getRootNode()).activeElement) return;
       at = doc.focus;
       area.value = mine;
       area.rows = Math.min(6, mine.split("\n").length);

@@ -19,8 +19,10 @@ export function createPrompts(dash, act) {
   }, shown(o.title, 40)));
   const tablist = el("div", { class: "ds-tabs", role: "tablist", "aria-label": "Prompts" }, ...buttons);
   const text = createReadText(dash, act, true), body = el("div", { role: "tabpanel", id: stem }, text.element);
-  const none = el("p", { class: "ds-none" }, "No prompts came with this dashboard. Pass prompts= in Python, or type a text under a feature.");
-  const element = el("section", { class: "ds-prompts", "aria-label": "Prompts" }, dash.prompts.length ? tablist : none, body);
+  const none = el("p", { class: "ds-none" },
+    "No prompts came with this dashboard. Pass prompts= in Python, or type a text under a feature.");
+  const element = el("section", { class: "ds-prompts", "aria-label": "Prompts" }, dash.prompts.length ? tablist : none,
+    body);
   tablist.addEventListener("keydown", (event) => {
     const at = buttons.findIndex((o) => o === event.target), last = buttons.length - 1;
     const to = { ArrowLeft: at ? at - 1 : last, ArrowRight: at < last ? at + 1 : 0, Home: 0, End: last }[event.key];
@@ -58,7 +60,8 @@ export function createPrompts(dash, act) {
  */
 export function createFree(dash, act, host) {
   const why = host.live ? "this dashboard was made without its models" : "needs a running kernel";
-  const area = el("textarea", { rows: 2, maxlength: 20_000, spellcheck: "false", class: "ds-text", "aria-label": "Any text",
+  const area = el("textarea", { rows: 2, maxlength: 20_000, spellcheck: "false", class: "ds-text",
+    "aria-label": "Any text",
     placeholder: dash.liveText ? "type any text: where does this fire?" : `type any text: ${why}` });
   const badge = el("span", { class: "ds-badge", role: "status" }), text = createReadText(dash, act, false);
   if (!dash.liveText) {
@@ -66,7 +69,8 @@ export function createFree(dash, act, host) {
     area.title = why;
   }
   text.element.hidden = true;
-  const element = el("section", { class: "ds-block ds-free" }, el("h3", {}, "Any text ", el("small", {}, dash.liveText ? "" : why), badge), area, text.element);
+  const element = el("section", { class: "ds-block ds-free" },
+    el("h3", {}, "Any text ", el("small", {}, dash.liveText ? "" : why), badge), area, text.element);
   let shownFor = "", run = 0;
   const ask = debounce(async () => {
     const { text: typed, focus } = act.state(), mine = ++run;

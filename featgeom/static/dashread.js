@@ -24,6 +24,7 @@ import { piecesOf, rowText, tokenSpan, tokenText } from "./dashtext.js";
  */
 
 const FEW = 3;   // features a token until more are asked for
+const POINT = "Point at a feature below to see where it fires.";
 
 /**
  * @param {Read} read
@@ -39,9 +40,11 @@ export function halvesOf({ meta, arrays }) {
       for (const row of [i - 1, i]) odd[row] = String(side.tokens?.[row] ?? "");
     }
     const ids = arrays[`top_id${s}`] ?? [];
-    return { space: side.space, k: n ? Math.floor(ids.length / n) : 0, ids, values: arrays[`top_val${s}`] ?? [], focus: arrays[`focus${s}`] ?? null,
+    return { space: side.space, k: n ? Math.floor(ids.length / n) : 0, ids, values: arrays[`top_val${s}`] ?? [],
+      focus: arrays[`focus${s}`] ?? null,
       labels: side.labels ?? {}, max: side.max ?? {},
-      passage: { text: String(meta.text), doc: "", part: 0, parts: 1, n, start, end: start.map((o, i) => o + size[i]), odd } };
+      passage: { text: String(meta.text), doc: "", part: 0, parts: 1, n, start, end: start.map((o, i) => o + size[i]),
+        odd } };
   });
 }
 
@@ -58,7 +61,8 @@ export const valueOf = ({ focus: values, ids, values: top, k }, id, focus) => (/
 };
 
 /** @param {Half} a @param {Half} b whether both cut the text the same */
-const sameCuts = ({ passage: a }, { passage: b }) => a.n === b.n && a.start.every((v, i) => v === b.start[i] && a.end[i] === b.end[i]);
+const sameCuts = ({ passage: a }, { passage: b }) =>
+  a.n === b.n && a.start.every((v, i) => v === b.start[i] && a.end[i] === b.end[i]);
 
 /**
  * @param {import("./dashdata.js").Dash} dash
@@ -85,21 +89,26 @@ export function createReadText(dash, act, open) {
   const focusOf = (/** @type {string} */ space) => act.state().focus.find((o) => o[0] === space)?.[1] ?? -1;
   function paint() {
     const colours = halves.map((half) => {
-      const focus = focusOf(half.space), id = over?.[0] === half.space ? over[1] : over ? -1 : focus, value = valueOf(half, id, focus);
+      const focus = focusOf(half.space), id = over?.[0] === half.space ? over[1] : over ? -1 : focus,
+        value = valueOf(half, id, focus);
       const seen = Array.from({ length: half.passage.n }, (_, row) => Math.abs(value(row)));
-      return { name: nameOf([half.space, id]), id, value, max: half.max[id] || Math.max(1e-12, ...seen), known: Boolean(half.focus) && id === focus };
+      return { name: nameOf([half.space, id]), id, value, max: half.max[id] || Math.max(1e-12, ...seen),
+        known: Boolean(half.focus) && id === focus };
     });
     const one = halves.length > 1 && sameCuts(halves[0], halves[1]), only = colours.findIndex((o) => o.id >= 0);
     const single = colours.filter((o) => o.id >= 0).length === 1;
     texts = (one ? [halves[0]] : halves).map((half, s) => {
       const which = one && !single ? -1 : one ? only : s;
       const node = el("div", { class: `ds-readtext${which < 0 ? "" : ` ds-only${which}`}`, dir: "auto" });
-      for (const piece of piecesOf(half.passage)) node.append(tokenSpan(piece, which < 0 ? colours : [colours[which]], true));
+      for (const piece of piecesOf(half.passage)) node.append(tokenSpan(piece, which < 0 ? colours : [colours[which]],
+        true));
       return node;
     });
     lines.replaceChildren(...texts);
-    const said = colours.filter((o) => o.id >= 0).map((o) => `${o.name}${o.known ? "" : ", where it is among the strongest"}`);
-    key.textContent = said.length ? `Coloured by ${said.join(" and ")}${one && said.length > 1 ? " (upper and lower half)" : ""}. Point at a feature below to see where it fires.` : "Point at a feature below to see where it fires.";
+    const said = colours.filter((o) => o.id >= 0).map((o) =>
+      `${o.name}${o.known ? "" : ", where it is among the strongest"}`);
+    const both = one && said.length > 1 ? " (upper and lower half)" : "";
+    key.textContent = `${said.length ? `Coloured by ${said.join(" and ")}${both}. ` : ""}${POINT}`;
   }
   /** @param {Half} half @param {number} row @param {number} s */
   function chips(half, row, s) {
@@ -116,25 +125,32 @@ export function createReadText(dash, act, open) {
         act.point(to);
       };
       out.push(el("button", {
-        type: "button", class: "ds-feature", style: `--w:${Math.round(100 * strength)}%`, "aria-disabled": can ? null : "true",
-        title: can ? `${nameOf(spot)} ${shown(label, 120)}` : act.why([spot]), onclick: () => (can ? act.go([spot]) : act.say(act.why([spot]))),
+        type: "button", class: "ds-feature", style: `--w:${Math.round(100 * strength)}%`,
+        "aria-disabled": can ? null : "true", title: can ? `${nameOf(spot)} ${shown(label, 120)}` : act.why([spot]),
+        onclick: () => (can ? act.go([spot]) : act.say(act.why([spot]))),
         onpointerenter: point(spot), onpointerleave: point(null), onfocus: point(spot), onblur: point(null),
-      }, el("b", {}, String(id)), " ", el("span", { class: "fg-text", dir: "auto" }, shown(label, 60)), " ", el("small", {}, amount(value))));
+      }, el("b", {}, String(id)), " ", el("span", { class: "fg-text", dir: "auto" }, shown(label, 60)), " ",
+        el("small", {}, amount(value))));
     }
-    return el("span", { class: `ds-features ds-side${s}` }, ...(out.length ? out : [el("small", { class: "fg-muted" }, "–")]));
+    return el("span", { class: `ds-features ds-side${s}` },
+      ...(out.length ? out : [el("small", { class: "fg-muted" }, "–")]));
   }
   function draw() {
     more.setAttribute("aria-pressed", String(all));
     more.hidden = halves.every((o) => o.k <= FEW);
     const [first, second] = halves, same = second && sameCuts(first, second);
-    const rows = [el("li", { class: "ds-small" }, el("span", {}, "token"), ...halves.map((o) => el("span", { class: "fg-text" }, shown(o.space, 40))))];
+    const rows = [el("li", { class: "ds-small" }, el("span", {}, "token"),
+      ...halves.map((o) => el("span", { class: "fg-text" }, shown(o.space, 40))))];
     for (let row = 0, other = 0; row < first.passage.n; row++) {
-      const cells = [el("span", { class: "ds-token fg-text", dir: "auto" }, tokenText(rowText(first.passage, row))), chips(first, row, 0)];
+      const cells = [el("span", { class: "ds-token fg-text", dir: "auto" }, tokenText(rowText(first.passage, row))),
+        chips(first, row, 0)];
       if (same) cells.push(chips(second, row, 1));
       else if (second) {
-        const until = row + 1 < first.passage.n ? first.passage.start[row + 1] : Infinity, there = el("span", { class: "ds-others" });
+        const until = row + 1 < first.passage.n ? first.passage.start[row + 1] : Infinity,
+          there = el("span", { class: "ds-others" });
         for (; other < second.passage.n && second.passage.start[other] < until; other++)
-          there.append(el("span", { class: "ds-other" }, el("span", { class: "ds-token fg-text", dir: "auto" }, tokenText(rowText(second.passage, other))),
+          there.append(el("span", { class: "ds-other" },
+            el("span", { class: "ds-token fg-text", dir: "auto" }, tokenText(rowText(second.passage, other))),
             chips(second, other, 1)));
         cells.push(there);
       }
@@ -144,7 +160,8 @@ export function createReadText(dash, act, open) {
     table.dataset.sides = String(halves.length);
   }
   lines.addEventListener("pointerover", (event) => {
-    const node = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest(".ds-t")), row = Number(node?.dataset.row);
+    const node = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest(".ds-t")),
+      row = Number(node?.dataset.row);
     const own = texts.findIndex((o) => node && o.contains(node)), known = halves.some((o) => o.focus) && !over;
     act.token(node && known ? { node, token: rowText(halves[own].passage, row),
       values: halves.map((o, s) => (o.focus && (texts.length === 1 || s === own) ? o.focus[row] : null)) } : null);

@@ -2,7 +2,7 @@
  * The scatter of a pair inside the dashboard: activations of both features on single tokens, and what goes with it.
  */
 
-import { el } from "./kit.js";
+import { el, shown } from "./kit.js";
 import { brief } from "./mapcolour.js";
 import { grouped, short } from "./maplabels.js";
 import { nameOf } from "./dashfacts.js";
@@ -22,16 +22,19 @@ export function createPairScatter(dash) {
     update({ scatter, arrays, spots, sides }) {
       dispose();
       if (!scatter || spots.length < 2 || !arrays.sx || !arrays.sy) return null;
-      const rows = dash.spaces[0].rows, edges = sides.map((o, s) => scatter[s ? "y" : "x"] ?? [o.meta.low ?? 0, o.meta.high ?? o.max]);
+      const rows = shown(dash.spaces[0].rows, 20);
+      const edges = sides.map(({ meta, max }, s) => scatter[s ? "y" : "x"] ?? [meta.low ?? 0, meta.high ?? max]);
       plot = createScatter({
-        names: spots.map(nameOf), x: arrays.sx, y: arrays.sy, text: scatter.text ?? [], hx: arrays.hx ?? [], hy: arrays.hy ?? [],
-        rangeX: edges[0], rangeY: edges[1], rows, notes: scatter.notes ?? [],
+        names: spots.map(nameOf), x: arrays.sx, y: arrays.sy, text: scatter.text ?? [], 
+        hx: arrays.hx ?? [], hy: arrays.hy ?? [], rangeX: edges[0], rangeY: edges[1], rows, notes: scatter.notes ?? [],
       }, { height: 280 });
-      const words = [`${grouped(arrays.sx.length)} of ${grouped(scatter.either ?? scatter.n ?? 0)} ${rows} where either fires`];
+      const drawn = grouped(arrays.sx.length), all = grouped(scatter.either ?? scatter.n ?? 0);
+      const words = [`${drawn} of ${all} ${rows} where either fires`];
       if (Number.isFinite(scatter.both)) words.push(`both on ${grouped(scatter.both)}`);
       for (const [name, v] of [["correlation", scatter.r], ["held out", scatter.held]])
         if (Number.isFinite(v)) words.push(`${name} ${Math.abs(v) <= 1 ? short(v) : brief(v)}`);
-      return el("section", { class: "ds-block ds-scatter" }, el("h3", {}, "Scatter"), el("p", { class: "ds-small" }, words.join(" · ")), plot.element);
+      return el("section", { class: "ds-block ds-scatter" }, el("h3", {}, "Scatter"),
+        el("p", { class: "ds-small" }, words.join(" · ")), plot.element);
     },
   };
 }

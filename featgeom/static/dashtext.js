@@ -48,7 +48,8 @@ export function piecesOf(passage, from = 0, to = passage.n) {
   const out = [];
   let seen = from ? passage.end[from - 1] : 0;
   for (let row = from; row < to; row++) {
-    if (passage.start[row] > seen && (row > from || !from)) out.push({ row: -1, text: passage.text.slice(seen, passage.start[row]) });
+    const gap = passage.text.slice(seen, passage.start[row]);
+    if (gap && (row > from || !from)) out.push({ row: -1, text: gap });
     out.push({ row, text: rowText(passage, row) });
     seen = Math.max(seen, passage.end[row]);
   }
