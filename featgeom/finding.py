@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['FeatureSet', 'words_at', 'SearchIndex', 'index_examples', 'find', 'TextActs', 'fires_on']
 
-# %% ../nbs/08e_finding.ipynb #70446220
+# %% ../nbs/08e_finding.ipynb #b41fbdc5
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from re import _parser                       # the only way to what a pattern repeats, short of parsing it again
 import re, sys, time, unicodedata
 
+from numba import njit
 from scipy import sparse
 import lazy_loader as lazy
 import numpy as np
@@ -116,7 +117,7 @@ def words_at(
     good = (first < end) & (start < last) & (last - first <= _LONGEST)
     return [text[a:b] if ok else '' for a, b, ok in zip(first.tolist(), last.tolist(), good.tolist())]
 
-# %% ../nbs/08e_finding.ipynb #814786c3
+# %% ../nbs/08e_finding.ipynb #67eacff6
 @dataclass(frozen=True, repr=False)
 class SearchIndex(Result):
     "The tokens and words of each feature's examples, made by `index_examples` for `find`."
@@ -156,9 +157,9 @@ class _Table:
         return np.unique(np.searchsorted(starts, found, side='right') - 1) if found else []
 
     def like(self, pattern, patience=1.):
-        end, found = time.perf_counter() + patience, []
-        for i, o in enumerate(self.strings):
-            if pattern.search(o[:_CUT]): found.append(i)
+        end, found, search = time.perf_counter() + patience, [], pattern.search
+        for a in range(0, len(self.strings), 16):
+            found += [i for i, o in enumerate(self.strings[a:a + 16], a) if search(o[:_CUT])]
             if time.perf_counter() > end:
                 raise FeatgeomError('A pattern that takes too long', 'One that is quick on every word', 'Simplify it')
         return found
@@ -237,7 +238,7 @@ def _pattern(query, case):
 
 def _has_capital(text): return text != text.lower()
 
-# %% ../nbs/08e_finding.ipynb #6e61ff38
+# %% ../nbs/08e_finding.ipynb #fe69a5dd
 def _matches(table, query, mode, case):
     "Indices of the strings of a table that a keyword means."
     if mode == 'regex': return table.like(_pattern(query, case))
@@ -252,6 +253,27 @@ def _matches(table, query, mode, case):
     query = query if case else query.casefold()
     return table.holding(query, case) if mode == 'part' else table.equal(query, case)
 
+@njit(cache=True, nogil=True)
+def _tally(at, code, need):
+    "Examples of each feature (m, k) whose string has a code, and where they are more than needed the commonest code."
+    m, k = at.shape
+    count, by, here = np.zeros(m, np.int64), np.full(m, -1), np.empty(k, np.int64)
+    for i in range(m):
+        n = 0
+        for j in range(k):
+            if at[i, j] >= 0 and code[at[i, j]] >= 0:
+                here[n] = code[at[i, j]]
+                n += 1
+        count[i] = n
+        if not n > need[i]: continue
+        most = 0
+        for j in range(n):
+            if j and here[j] == here[j - 1]: continue
+            same = 0
+            for o in here[:n]: same += o == here[j]
+            if same > most or (same == most and here[j] < by[i]): most, by[i] = same, here[j]
+    return count, by
+
 def find(
     where,               # a SearchIndex, Examples, FeatureActs (its examples are picked first), or what has an .index
     *keywords: str,      # what to find: a feature is found by any of them
@@ -262,8 +284,8 @@ def find(
 ) -> FeatureSet:
     """The features for which most of the strongest examples stand on a keyword.
 
-    `share` of the result is each feature's own, `how['by']` the keyword that most of its examples stand on. Raises
-    `FeatgeomError` for no keywords, and for patterns that could take for ever."""
+    `share` of the result is each feature's own, `how['by']` the keyword that most of its examples stand on (what several
+    mean counts for the first). Raises `FeatgeomError` for no keywords, and for patterns that could take for ever."""
     index = _index_of(where)
     if not keywords: raise FeatgeomError('No keywords', 'One or more', 'Pass find(index, "king", "queen")')
     for o in keywords:
@@ -276,13 +298,12 @@ def find(
     check_kind('case', case, bool, np.bool_, type(None)), check_kind('name', name, str, type(None))
     kind = 'token' if mode == 'token' else 'word'
     table, at = index._tables[kind], getattr(index, kind)
-    hits = np.zeros((len(keywords), len(table.strings) + 1), bool)      # the last one is for index -1: no example
-    for row, query in zip(hits, keywords): row[_matches(table, query, mode, case)] = True
-    count = hits.any(0)[at].sum(1)
-    some = np.flatnonzero(count > share*index.counts)
-    by = np.argmax([row[at[some]].sum(1) for row in hits], 0)
+    code = np.full(len(table.strings), -1, np.int32)
+    for i, query in reversed([*enumerate(keywords)]): code[_matches(table, query, mode, case)] = i
+    count, by = _tally(at, code, share*index.counts)
+    some = np.flatnonzero(by >= 0)
     how = dict(query=list(keywords), mode=mode, asked=float(share), case=case, stratum=index.stratum,
-               n=int(at.shape[1]), by=tuple(keywords[o] for o in by))
+               n=int(at.shape[1]), by=tuple(keywords[o] for o in by[some].tolist()))
     return FeatureSet(' · '.join(keywords) if name is None else name, index.space, index.ids[some], index.n_features,
                       how, (count[some]/np.maximum(index.counts[some], 1)).astype(np.float32))
 
