@@ -26,27 +26,33 @@ from .matching import Pairs, match
 from .decoders import match_decoders
 from .passages import Passages, passages
 
-# %% ../nbs/10c_reading.ipynb #8a496551
+# %% ../nbs/10c_reading.ipynb #5d04d23a
 NEIGHBOURS = 10   # of a feature that are kept
 
 def near_by_firing(
     acts: FeatureActs,     # activations (n, f)
     k: int=NEIGHBOURS,     # neighbours of a feature
     min_fires: int=50,     # features that fire less often have none
-    shifts: int=2,         # circular shifts of the null
+    shifts: int=None,      # circular shifts of the null; None: as many as it takes, see `_draws`
     seed: int=0,
 ) -> Pairs:
     "The features that fire most alike in one space, by correlation, best first, with the best that chance gives."
+    shifts = _draws(acts.n_features) if shifts is None else shifts
     return _others(match(acts, acts, k=k + 1, min_fires=min_fires, shifts=shifts, seed=seed, given=None), k)
 
 def near_by_decoder(
     space,                 # FeatureSpace, SAE, or decoder rows W_dec, (f, d)
     k: int=NEIGHBOURS,     # neighbours of a feature
-    draws: int=2,          # sets of random directions of the null
+    draws: int=None,       # sets of random directions of the null; None: as many as it takes, see `_draws`
     seed: int=0,
 ) -> Pairs:
     "The features whose decoder rows point most alike, by signed cosine, best first, with the best of random rows."
+    draws = _draws(len(getattr(getattr(space, 'sae', space), 'W_dec', space))) if draws is None else draws
     return _others(match_decoders(space, space, k=k + 1, draws=draws, seed=seed), k)
+
+def _draws(f):
+    "Draws that give the nulls of f features a thousand chance scores in all, 1 to 10: wide spaces need only one."
+    return min(max(-(-1000//max(f, 1)), 1), 10)
 
 def _others(pairs, k):
     "Without each feature itself and without rows of other lists, at most k a feature."
