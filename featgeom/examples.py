@@ -23,7 +23,7 @@ from .products import THREADS, cut, in_threads
 # %% ../nbs/08c_examples.ipynb #9bfde6f2
 _pandas = lazy.load('pandas')
 
-# %% ../nbs/08c_examples.ipynb #b2c87f21
+# %% ../nbs/08c_examples.ipynb #cc6b4389
 def windows(
     acts: FeatureActs,  # of rows with documents
     rows,               # row indices, any shape; -1 for none
@@ -32,6 +32,7 @@ def windows(
 ) -> tuple:             # first row and one past the last, int64 of the shape of rows; 0 and 0 for none
     "The rows around each row that belong to its document. Raises `FeatgeomError` for rows without documents."
     left, right, rows = check_whole('left', left, 0), check_whole('right', right, 0), check_numbers('rows', rows)
+    check_kind('acts', acts, FeatureActs)
     if rows.size and (rows.dtype.kind not in 'iu' or rows.min() < -1 or rows.max() >= len(acts)):
         raise FeatgeomError(f'Rows {rows.dtype} of shape {rows.shape}', f'Whole numbers from -1 to {len(acts) - 1:,}',
                             'Pass row indices')
@@ -49,7 +50,7 @@ def _clipped(rows, left, right, run, cuts):
     return np.where(there, np.maximum(rows - left, cuts[at]), 0), \
         np.where(there, np.minimum(rows + right + 1, cuts[at + 1]), 0)
 
-# %% ../nbs/08c_examples.ipynb #a9fbdfbe
+# %% ../nbs/08c_examples.ipynb #0b6467d3
 @dataclass(frozen=True, repr=False)
 class Example(Result):
     "A place in a text, and what a feature does there and around it; `str` puts the hit between « and »."
@@ -90,15 +91,16 @@ class Examples(Result):
     ) -> list:               # of Example
         "The examples of a feature with their text. Raises `FeatgeomError` for another feature or stratum."
         self._check_stratum(stratum)
-        return self._read(int(feature), self._place(feature), stratum, *self._column(int(feature)))
+        i = self._place(feature)
+        return self._read(int(self.ids[i]), i, stratum, *self._column(int(self.ids[i])))
 
     def each(self,
         features=None,  # some of `ids`; None: all
         strata=None,    # names of some strata; None: all
     ):                  # of (feature, {stratum: list of Example})
         "Go through many features in order: one pass over the activations, where `of` reads them for one feature."
-        strata = list(self.strata) if strata is None else [strata] if isinstance(strata, str) else list(strata)
-        for name in strata: self._check_stratum(name)
+        strata = self.strata if strata is None else [strata] if isinstance(strata, str) else strata
+        for name in check_kind('strata', strata, list, tuple, dict): self._check_stratum(name)
         features = self.ids if features is None else np.unique(self.acts.check_features(features))
         places = [self._place(o) for o in features]
         return self._walk(features, iter(places), strata)
@@ -333,7 +335,7 @@ def _pick(lo, hi, ids, pointers, at, values, keys, text, sizes, seed, rows, out,
             elif s == 6: _draw(own, a, v, state, r, o, text)
             else: _silent(a, state, r, o, text)
 
-# %% ../nbs/08c_examples.ipynb #becc2136
+# %% ../nbs/08c_examples.ipynb #ed93a798
 def pick_examples(
     acts: FeatureActs,     # activations (n, f), sparse or dense, of rows with token ids
     ids=None,              # features, rising, (m,); None: all
@@ -352,6 +354,7 @@ def pick_examples(
     ids = check_kind('acts', acts, FeatureActs).check_features(ids)
     given = dict(k=k, each=each, random=random, silent=silent, left=left, right=right, seed=seed)
     k, each, random, silent, left, right, seed = (check_whole(*o, 0) for o in given.items())
+    check_kind('progress', progress, bool, np.bool_)
     if 'token_id' not in acts.rows.columns:
         raise FeatgeomError(f'{acts.name!r} has {acts.rows.kind} rows without token ids', 'Rows of tokens',
                             'Pass rows= with token_id to from_csr')

@@ -208,7 +208,8 @@ def shown(
     text: str,
 ) -> str:
     "Text with everything visible: nothing that a reader could miss or that could break a line."
-    return ''.join(_SIGNS.get(o) or (o if unicodedata.category(o)[0] not in 'CZ' else _code(ord(o))) for o in text)
+    return ''.join(_SIGNS.get(o) or (o if unicodedata.category(o)[0] not in 'CZ' else _code(ord(o)))
+                   for o in check_kind('text', text, str))
 
 def _code(code): return f'⟨0x{code - 0xDC00:02X}⟩' if 0xDC80 <= code <= 0xDCFF else f'⟨U+{code:04X}⟩'
 

@@ -270,3 +270,25 @@ def test_examples_of_the_embedded_model_stand_where_it_fires():
         assert not len(rows) or strata['top'][0].value == values.max()
         for some in strata.values():
             for o in some: assert o.text[o.start[o.hit] - o.start[0]:o.end[o.hit] - o.start[0]] == acts.token_text(o.row)[0]
+
+
+ODD = [None, True, -1, 1.5, float('nan'), 10**30, '', 'odd', b'bytes', [], [None], [1, 'a'], {}, object(), np.zeros(0), np.zeros((2, 2)), np.full(3, np.nan), np.int64(-5)]
+
+def test_odd_arguments_end_in_our_words(tmp_path):
+    from featgeom.features import activation_histograms, capacity, feature_stats, shown, top_tokens
+    acts = make(60)
+    examples = pick_examples(acts)
+    examples.save(tmp_path/'e')
+    doors = [(pick_examples, dict(acts=acts, ids=[1, 2], k=2, each=1, random=1, silent=1, left=1, right=1, seed=0, progress=False)), (windows, dict(acts=acts, rows=[1], left=1, right=1)),
+             (examples.of, dict(feature=1, stratum='top')), (lambda **o: list(examples.each(**o)), dict(features=[1], strata=['top'])), (examples.table, dict(features=[1])),
+             (Examples.load, dict(path=tmp_path/'e', acts=acts)), (feature_stats, dict(acts=acts, decoder=np.ones((8, 3)), min_fires=3, levels=[.5], client=None)), (shown, dict(text='a')),
+             (top_tokens, dict(acts=acts, k=3, budget=100, client=None)), (activation_histograms, dict(acts=acts, ids=[1, 2], bins=5)), (capacity, dict(W_dec=np.eye(3)))]
+    wrong = []
+    for door, arguments in doors:
+        door(**arguments)
+        for key in arguments:
+            for value in ODD:
+                try: door(**{**arguments, key: value})
+                except FeatgeomError: pass
+                except Exception as e: wrong.append(f'{getattr(door, "__name__", door)}({key}={value!r:.40}): {type(e).__name__}: {e!s:.80}')
+    assert not wrong, '\n'.join(wrong)
