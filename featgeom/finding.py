@@ -238,12 +238,13 @@ def _pattern(query, case):
 
 def _has_capital(text): return text != text.lower()
 
-# %% ../nbs/08e_finding.ipynb #fe69a5dd
+# %% ../nbs/08e_finding.ipynb #ced698d6
 def _matches(table, query, mode, case):
     "Indices of the strings of a table that a keyword means."
     if mode == 'regex': return table.like(_pattern(query, case))
     query = _plain(query.strip().strip('␣▁Ġ') or query.strip() or '␣')
-    if mode == 'word' and query.lower() != "'s" and (o := _word_pattern().search(query)) and o.span() != (0, len(query)):
+    o = _word_pattern().search(query) if mode == 'word' and query.lower() != "'s" else None
+    if o and o.span() != (0, len(query)):
         base, clitic = query[:o.end()], query[o.end():]
         if o.start() or clitic.lower() != "'s":
             raise FeatgeomError(f'Keyword {query!r:.80} is not one word', f'Single words, such as {o[0]!r:.80}',
@@ -284,8 +285,8 @@ def find(
 ) -> FeatureSet:
     """The features for which most of the strongest examples stand on a keyword.
 
-    `share` of the result is each feature's own, `how['by']` the keyword that most of its examples stand on (what several
-    mean counts for the first). Raises `FeatgeomError` for no keywords, and for patterns that could take for ever."""
+    `share` of the result is each feature's own, `how['by']` the keyword that most of its examples stand on; what two of
+    them mean counts for the first. Raises `FeatgeomError` for no keywords, and for patterns that could take for ever."""
     index = _index_of(where)
     if not keywords: raise FeatgeomError('No keywords', 'One or more', 'Pass find(index, "king", "queen")')
     for o in keywords:
