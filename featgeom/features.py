@@ -53,7 +53,7 @@ def capacity(
 ) -> np.ndarray:   # (f,) float64
     """How much of a dimension each direction has for itself: (w_i.w_i)^2 / sum_j (w_i.w_j)^2, from 0 to 1.
 
-    Their sum is at most d (Scherlis et al., arXiv 2210.01892). Zero rows are NaN. Raises `FeatgeomError` for NaN and Inf."""
+    In all at most d (Scherlis et al., arXiv 2210.01892). Zero rows are NaN. Raises `FeatgeomError` for NaN and Inf."""
     weights = _decoder(W_dec)
     weights = weights/max(np.abs(weights).max(initial=0), 1e-300)            # squares of squares stay finite
     gram = weights.T @ weights                                               # (d, d): sum_j (w_i.w_j)^2 = w_i G w_i
