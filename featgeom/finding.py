@@ -238,7 +238,7 @@ def _pattern(query, case):
 
 def _has_capital(text): return text != text.lower()
 
-# %% ../nbs/08e_finding.ipynb #ced698d6
+# %% ../nbs/08e_finding.ipynb #61e82023
 def _matches(table, query, mode, case):
     "Indices of the strings of a table that a keyword means."
     if mode == 'regex': return table.like(_pattern(query, case))
@@ -285,8 +285,8 @@ def find(
 ) -> FeatureSet:
     """The features for which most of the strongest examples stand on a keyword.
 
-    `share` of the result is each feature's own, `how['by']` the keyword that most of its examples stand on; what two of
-    them mean counts for the first. Raises `FeatgeomError` for no keywords, and for patterns that could take for ever."""
+    `share` of the result is each feature's own, `how['by']` the keyword that most of its examples stand on; what two
+    keywords mean counts for the first. Raises `FeatgeomError` for no keywords, and for patterns that take too long."""
     index = _index_of(where)
     if not keywords: raise FeatgeomError('No keywords', 'One or more', 'Pass find(index, "king", "queen")')
     for o in keywords:

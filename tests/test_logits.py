@@ -205,6 +205,13 @@ def test_the_model_is_left_as_it_was(tokenizer):
     assert not any(o._forward_hooks or o._forward_pre_hooks for o in model.hf.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.hf.state_dict().items())
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_models_of_half_precision(dtype):
+    path, sae = fg.zoo_path('story-1l'), fg.zoo_path('story-1l/sae-256')
+    half, full = (logit_effects(fg.FeatureSpace.load(path, sae, dtype=o), k=1) for o in (dtype, torch.float32))
+    assert (half.up == full.up).mean() > .95
+    np.testing.assert_allclose(half.up_effect, full.up_effect, rtol=.02)
+
 def test_steering_raises_the_tokens_that_are_named():
     space = fg.FeatureSpace.load(fg.zoo_path('story-2l'), fg.zoo_path('story-2l/sae-256'))
     model, effects = space.model, logit_effects(space, k=5)
