@@ -29,8 +29,8 @@ def plain(
     out = np.where(known, np.rint(np.where(known, x, 0)*up/down)*down/up, None)
     return out.tolist()
 
-# %% ../nbs/10ca_entries.ipynb #05ddfea7
-_STATS = dict(count='counts', rate='rate', mean='mean', sd='sd', max='largest', skew='skew', kurtosis='kurtosis',
+# %% ../nbs/10ca_entries.ipynb #bafe3b8a
+_STATS = dict(rate='rate', mean='mean', sd='sd', max='largest', skew='skew', kurtosis='kurtosis',
               zero_skew='zero_skew', zero_kurtosis='zero_kurtosis', decoder_norm='decoder_norm', capacity='capacity')
 _LABEL, _NEAR = 80, 10   # characters of a label in a list, neighbours in one
 
@@ -47,7 +47,7 @@ def side_meta(
     stats = [plain(getattr(s, o)[ids], 5) if getattr(s, o, None) is not None else [None]*len(ids)
              for o in _STATS.values()]
     shares, strings, entropy = plain(tops.weight[ids], 3), tops.strings[ids].tolist(), plain(tops.entropy[ids])
-    many, counts = tops.tokens[ids].tolist(), s.counts[ids]
+    many, counts = tops.tokens[ids].tolist(), s.counts[ids].tolist()
     h = reading.histograms
     low, high = plain(h.low[ids], 6), plain(h.high[ids], 6)
     largest = plain(reading.scale[ids], 6)
@@ -61,8 +61,8 @@ def side_meta(
         near = dict(cosine=found.pop('cosine'), cosine_chance=chance, cofire=found.pop('cofire'))
         tokens = [o for o in zip(strings[i], shares[i]) if o[0]]
         out.append(dict(space=reading.name, id=id, tokens=tokens, entropy=entropy[i], n_tokens=many[i],
-                        stats={o: v[i] for o, v in zip(_STATS, stats)}, dead=bool(counts[i] == 0),
-                        rare=bool(0 < counts[i] < s.min_fires), low=low[i], high=high[i], max=largest[i],
+                        stats=dict(count=counts[i]) | {o: v[i] for o, v in zip(_STATS, stats)}, dead=counts[i] == 0,
+                        rare=0 < counts[i] < s.min_fires, low=low[i], high=high[i], max=largest[i],
                         near=near, **found))
     return out
 
@@ -246,7 +246,7 @@ class _Side:
         return dict(hist=self.hist[id], knots=self.knots[id], ex_doc=self.places[some], ex_row=self.examples.row[some],
                     ex_val=self.examples.value[some], n=self.n[docs], row=self.row[inside], act=self.act[inside])
 
-# %% ../nbs/10ca_entries.ipynb #7a668d57
+# %% ../nbs/10ca_entries.ipynb #ca76e8a2
 POINTS = 150   # of a scatter
 
 def pair_meta(
@@ -255,7 +255,7 @@ def pair_meta(
 ) -> list:              # m dicts
     "What a page says of each pair."
     names = 'score null p q within within_p support'.split()
-    numbers = zip(*(plain(getattr(pairs, o)) for o in names))
+    numbers = zip(*(plain(getattr(pairs, o), 12 if o == 'support' else 4) for o in names))
     given = pairs.meta.get('given') or 'token'
     given = kind if given == 'token' else given
     more = {name: np.asarray(o, np.float64) for name, o in pairs.more.items()}

@@ -26,7 +26,7 @@ def utf16(
     wide = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), '<u4') > 0xFFFF
     return at + np.concatenate([[0], np.cumsum(wide)])[at] if wide.any() else at
 
-# %% ../nbs/10ba_passages.ipynb #0db20f83
+# %% ../nbs/10ba_passages.ipynb #eb010d32
 _MOST, _BYTES, _MARGIN = 1024, 8, 200   # rows of a passage; tokens that one character may have; text beyond the rows
 
 @dataclass(frozen=True, repr=False)
@@ -87,7 +87,8 @@ def _places(acts, rows, first, part):
     length = np.array([len(acts.texts[d]) for d in doc.tolist()], np.int64)
     ends = np.append(doc[1:] != doc[:-1], True)[:len(doc)]                 # the last piece of its document
     high = np.where(ends, end[last] + _MARGIN, np.append(start[first[1:]], 0)[:len(doc)])
-    return np.where(part > 0, start[first], np.maximum(start[first] - _MARGIN, 0)), np.minimum(high, length)
+    low = np.where(part > 0, start[first], start[first] - _MARGIN).clip(0, length)
+    return low, high.clip(low, length)
 
 # %% ../nbs/10ba_passages.ipynb #56730e24
 def passage_blob(

@@ -12,7 +12,7 @@ from featgeom.align import align_spans
 from featgeom.collecting import collect
 from featgeom.core import FeatgeomError
 from featgeom.dashboard import Dashboard
-from featgeom.entries import entry_blobs, on_passages, plain, shown_passages
+from featgeom.entries import entry_blobs, on_passages, pair_meta, plain
 from featgeom.finding import FeatureSet
 from featgeom.labels import Labels
 from featgeom.passages import passage_blob, passages, utf16
@@ -325,6 +325,22 @@ def test_which_features_are_shown(readings, pairs):
     assert len(Dashboard(readings[0], most=9).spots) == 9
     for features, words in (([256], 'nearest: 255'), ({'story': [1]}, 'story-1l'), ([1.5], 'Whole numbers'), (some & some, 'story-1l')):
         with pytest.raises(FeatgeomError, match=words): Dashboard(readings[0], features=features)
+
+def test_a_dashboard_may_be_empty(readings, pairs):
+    for board in (Dashboard(readings[0], features=[]), Dashboard(readings, pairs[:0]), Dashboard(readings, pairs, features={'story-2l': []})):
+        meta, blobs = parts_of(board)
+        assert meta['entries'] == meta['passages'] == blobs == [] and board.focus is None and '<svg' in board.poster()
+
+def test_counts_are_not_rounded(readings, pairs):
+    side = unpack(entry_blobs([readings[0]], [[int(readings[0].stats.counts.argmax())]])[0][0])[1]['sides'][0]
+    assert side['stats']['count'] == readings[0].stats.counts.max() and isinstance(side['stats']['count'], int)
+    assert [o['support'] for o in pair_meta(pairs)] == pairs.support.tolist()
+
+def test_rows_with_places_outside_their_text_show_nothing_wrong():
+    rows = fg.Rows(doc=[0]*1200 + [1], token_id=[0]*1201, start=[-50, 900] + [10**9]*1199, end=[-20, 2**31 - 1] + [-10**9]*1199)
+    cut = passages(fg.FeatureActs.from_csr(sparse.csr_array((1201, 1)), rows, texts=['short', ''], tokens={0: 'a'}))
+    for told, places in rows_of(passage_blob(cut, np.arange(len(cut)))):
+        assert told['text'] in ('short', '') and all(0 <= a and a + b <= len(told['text']) for a, b in places)
 
 def test_readings_and_pairs_that_do_not_fit_are_refused(readings, pairs, acts):
     for wrong in ([readings[0], readings[0]], [], [*readings, readings[0]], 'x', [acts[0]]):
