@@ -151,6 +151,7 @@ def _page(title, parts, loader='', allowed=''):
 <title>{title}</title>
 <style>
 body {{ margin: 0; }}
+main > section + section {{ border-top: 1px solid #8888; }}
 {_sheets(css for _, css, *_ in parts)}</style>
 </head>
 <body>
