@@ -16,7 +16,7 @@ import argparse, platform, sys
 import numpy as np
 from tqdm.auto import tqdm
 
-from .core import FeatgeomError, Result, check_kind, fingerprint
+from .core import FeatgeomError, Result, check_kind, check_whole, fingerprint
 from .stories import tell, zoo_path
 from .texts import read_texts
 from .models import load_model
@@ -31,6 +31,10 @@ from .matching import Pairs, match
 from .embedding import Embedding, clusters, embed
 from .panels import Column, Panel
 from .linkedmap import LinkedMap
+from .widget import link, save_together
+from .agreement import agree, held_out
+from .reading import read_features
+from .dashboard import Dashboard
 
 # %% ../nbs/30_comparison.ipynb #707033a0
 HEALTH_TOKENS = 5000   # on which each SAE is judged before its features are compared
@@ -50,6 +54,8 @@ class Comparison(Result):
     settings: dict        # what was asked for, seed included
     coverage: Coverage=None  # where tokenizers differ: what share of the text the common spans hold
     shares: tuple=None    # one array a space: the share of the feature's activation on each token of its label, (f, k)
+    spaces: tuple=None    # both `FeatureSpace`s: for logit effects, neighbours by decoder, and typed text
+    store: str=None       # the folder that keeps every step
 
     @cached_property
     def map(self) -> LinkedMap:
@@ -66,6 +72,36 @@ class Comparison(Result):
         sides = zip((self.acts_a, self.acts_b), self.embeddings, self.labels, self.shares or (None, None),
                     columns or ({}, {}))
         return [_panel(*side, rows='spans' if self.coverage else 'tokens') for side in sides]
+
+    @cached_property
+    def readings(self) -> tuple:
+        "What there is to read of the features of both spaces, one `Reading` each; made once, kept in the store."
+        folder = self.store and Path(self.store)/'reading'
+        return tuple(read_features(acts, space, seed=self.settings['seed'], store=folder, progress=False)
+                     for acts, space in zip((self.acts_a, self.acts_b), self.spaces or (None, None)))
+
+    def agreement(self,
+        pairs=None,  # some of `pairs`; None: the best partner of every feature of A
+    ) -> Pairs:      # with further columns
+        "Pairs with what else their ends share: tokens, firing rows, ranks, labels, and the score on held-out text."
+        pairs, (a, b) = self.pairs.best() if pairs is None else pairs, self.readings
+        pairs = agree(pairs, self.acts_a, self.acts_b, tops=(a.tops, b.tops), labels=(a.short, b.short),
+                      seed=self.settings['seed'])
+        return held_out(pairs, self.acts_a, self.acts_b, seed=self.settings['seed'])
+
+    def dashboard(self,
+        pairs=None,   # `Pairs` to read; None: the `most` best partners beyond chance
+        most: int=200,
+        prompts=(),   # texts to show with the strongest features of both models at each token
+    ) -> Dashboard:
+        "Features and their partners side by side on the same text, linked with `map` in both directions."
+        if pairs is None:
+            best = self.pairs.best()
+            real = np.flatnonzero(best.q < .05)
+            pairs = best[real[np.argsort(-best.score[real], kind='stable')[:check_whole('most', most)]]]
+        made = Dashboard(self.readings, pairs=self.agreement(pairs), all_pairs=self.pairs, prompts=prompts)
+        link(self.map, made)
+        return made
 
     def summary(self) -> dict:
         "The findings as numbers: tokens, alive features, partners beyond chance (q < .05), score, null, within score."
@@ -110,9 +146,14 @@ class Comparison(Result):
         path,                 # where the page goes
         title: str=None,      # of the browser's tab; None: the names of both spaces
         sidecar: bool=False,  # the data in a file beside the page: for very many features
+        read: int=0,          # so many of the best pairs to read under the map, see `dashboard`
     ):
         "Write the linked map as one HTML file that needs neither kernel nor network."
-        return self.map.save(path, title=title or f'{self.acts_a.name} and {self.acts_b.name}', sidecar=sidecar)
+        title = title or f'{self.acts_a.name} and {self.acts_b.name}'
+        if not check_whole('read', read, 0): return self.map.save(path, title=title, sidecar=sidecar)
+        if sidecar:
+            raise FeatgeomError(f'sidecar=True and read={read}', 'One of them', 'Save the map and c.dashboard() apart')
+        return save_together(path, self.map, self.dashboard(most=read), title=title)
 
     def _repr_mimebundle_(self, **kwargs): return self.map._repr_mimebundle_(**kwargs)
 
@@ -232,14 +273,15 @@ def compare(
         labels = tuple([row[:many] for row, many in zip(o.strings.tolist(), (o.ids >= 0).sum(1))] for o in tops)
         step('done')
     how.update(method=method, pool=pool, context=context, max_tokens=max_tokens)
-    return Comparison(*acts, pairs, embeddings, labels, health, how, coverage, tuple(o.weight for o in tops))
+    return Comparison(*acts, pairs, embeddings, labels, health, how, coverage, tuple(o.weight for o in tops), (a, b),
+                      None if store is None else str(store))
 
 # %% ../nbs/30_comparison.ipynb #53d47031
 def _demo(args):
     "The main job on the embedded models."
     a, b = (FeatureSpace.load(model=zoo_path(name), sae=zoo_path(f'{name}/sae-{args.width}'), name=name)
             for name in ('story-1l', 'story-2l'))
-    return _report(compare(a, b, tell(args.stories, seed=args.seed), store=args.store, seed=args.seed), args.out)
+    return _report(compare(a, b, tell(args.stories, seed=args.seed), store=args.store, seed=args.seed), args)
 
 def _compare_command(args):
     "Two models and SAEs named on the command line."
@@ -247,14 +289,15 @@ def _compare_command(args):
     model = a.model if args.b[0] == args.a[0] else args.b[0]
     b = FeatureSpace.load(model=model, sae=args.b[1], site=args.site_b, name=args.names[1])
     settings = 'store context max_tokens batch k min_fires shifts given pool workers method seed'.split()
-    return _report(compare(a, b, args.texts, **{name: getattr(args, name) for name in settings}), args.out)
+    return _report(compare(a, b, args.texts, **{name: getattr(args, name) for name in settings}), args)
 
-def _report(c, out):
+def _report(c, args):
     "Print what was found; write the page if asked."
     print(c)
-    if out:
-        c.save(out)
-        print(f'The linked map: {out} ({Path(out).stat().st_size/1e6:.2f} MB, opens without kernel or network)')
+    if args.out:
+        c.save(args.out, read=args.read)
+        what = f'The linked map and the {args.read} best pairs to read' if args.read else 'The linked map'
+        print(f'{what}: {args.out} ({Path(args.out).stat().st_size/1e6:.2f} MB, opens without kernel or network)')
 
 def _train_command(args):
     "Train SAEs of one or several widths on one activation stream; the same command goes on after a kill."
@@ -297,6 +340,7 @@ def _parser():
 
     demo = command('demo', _demo, 'The main job on the embedded models.')
     demo.add_argument('--out', default='featgeom-demo.html', help='page to write')
+    demo.add_argument('--read', type=int, default=50, help='best pairs to read under the map; 0 for the map alone')
     demo.add_argument('--width', type=int, default=1024, choices=(256, 1024, 4096), help='width of the SAEs')
     demo.add_argument('--stories', type=int, default=2000, help='stories to read')
     demo.add_argument('--store', help='folder that keeps every step')
@@ -310,6 +354,7 @@ def _parser():
     comp.add_argument('--texts', required=True, metavar='FILE', help='.json, .jsonl, .txt or .parquet, or a folder')
     comp.add_argument('--store', metavar='DIR', help='folder that keeps every step, for resuming')
     comp.add_argument('--out', metavar='PAGE', help='write the linked map here')
+    comp.add_argument('--read', type=int, default=0, help='so many of the best pairs to read under the map')
     comp.add_argument('--names', nargs=2, default=('A', 'B'), help='names of the two spaces')
     comp.add_argument('--context', type=int, help='tokens a window (default: the smaller of the models\')')
     comp.add_argument('--max-tokens', type=int, help='tokens to keep of each side')
