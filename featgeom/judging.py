@@ -78,10 +78,10 @@ def _wrongly(example, rng):
     where[rng.permutation(free)[:n]] = True
     return marked(example, where) if n else None
 
-# %% ../nbs/08g_judging.ipynb #c06454a5
+# %% ../nbs/08g_judging.ipynb #b0edf057
 _WORD = r"[^\W_]+(?:['’][^\W_]+)*"
-_EMPTY = {*'''a about an and are as at be by for from in into is it its of on or such that the their these this those to token
-              tokens various which with word words text related terms mentions references phrases'''.split()}
+_EMPTY = {*'''a about an and are as at be by for from in into is it its of on or such that the their these this those to
+              token tokens various which with word words text related terms mentions references phrases'''.split()}
 
 def keywords(
     label: str,
@@ -97,8 +97,9 @@ def _pattern(token):
     "A token as a whole word, open where it has an ellipsis; what is no word stands anywhere."
     left, right = token.startswith('…') and len(token) > 1, token.endswith('…') and len(token) > 1
     bare = token[left:len(token) - right]
-    edge = [r'(?<![^\W_])' if bare[:1].isalnum() and not left else '', r'(?![^\W_])' if bare[-1:].isalnum() and not right else '']
-    return edge[0] + re.escape(bare).replace('␣', ' ') + edge[1]
+    before = r'(?<![^\W_])' if bare[:1].isalnum() and not left else ''
+    after = r'(?![^\W_])' if bare[-1:].isalnum() and not right else ''
+    return before + re.escape(bare).replace('␣', ' ') + after
 
 def keyword_judge(
     kind: str,     # 'detection', 'fuzzing' or 'simulation'
@@ -127,7 +128,7 @@ def _at_tokens(found, tokens):
         out[np.searchsorted(ends, o.start(), side='right'):np.searchsorted(ends, o.end() - 1, side='right') + 1] = 1
     return out.tolist()
 
-# %% ../nbs/08g_judging.ipynb #2f60261c
+# %% ../nbs/08g_judging.ipynb #7ea329d6
 @dataclass(frozen=True, repr=False)
 class LabelScores(Result):
     "Scores of labels by kind, stratum and feature, beside foreign labels and random features; NaN: not judged."
@@ -153,8 +154,8 @@ class LabelScores(Result):
         for k, kind in enumerate(self.kinds):
             for s, stratum in enumerate(self.strata):
                 own, other = self.own[k, s], self.shuffled[k, s]
-                rows.append({'kind': kind, 'stratum': stratum, 'features': int(np.isfinite(own).sum()), 'own': _mean(own),
-                             'shuffled': _mean(other), 'p': self.p[k, s],
+                rows.append({'kind': kind, 'stratum': stratum, 'features': int(np.isfinite(own).sum()),
+                             'own': _mean(own), 'shuffled': _mean(other), 'p': self.p[k, s],
                              **{name: _mean(o[k, s]) for name, o in self.random.items()},
                              **{f'p {name}': o[k, s] for name, o in self.random_p.items()}})
         return _pandas.DataFrame(rows)
@@ -169,16 +170,19 @@ class LabelScores(Result):
     def plot(self):
         "Distributions of the scores over features, and their means by stratum. Returns a matplotlib figure."
         import matplotlib.pyplot as plt
-        fig, axes = plt.subplots(1, len(self.kinds), figsize=(3.4*len(self.kinds), 3), layout='constrained', squeeze=False)
+        size = dict(figsize=(3.4*len(self.kinds), 3), layout='constrained', squeeze=False)
+        fig, axes = plt.subplots(1, len(self.kinds), **size)
         for k, (kind, ax) in enumerate(zip(self.kinds, axes[0])):
             sets = {'own labels': self.own[k, 0], 'shuffled labels': self.shuffled[k, 0].ravel(),
                     **{name: o[k, 0] for name, o in self.random.items()}}
             for i, (name, values) in enumerate(sets.items()):
                 values = np.sort(values[np.isfinite(values)])
-                if len(values): ax.plot(values, (np.arange(len(values)) + 1)/len(values), color=f'C{i}' if i != 1 else 'k',
-                                        ls='-' if i == 0 else '--', label=f'{name} {values.mean():.2f}, n = {len(values):,}')
-            ax.axvline(0 if kind == 'simulation' else .5, color='lightgray', zorder=0)
-            ax.set(xlabel='correlation' if kind == 'simulation' else 'balanced accuracy', ylabel='share of features below',
+                if not len(values): continue
+                ax.plot(values, np.arange(1, len(values) + 1)/len(values), '-' if i == 0 else '--',
+                        color='k' if i == 1 else f'C{i}', label=f'{name} {values.mean():.2f}, n = {len(values):,}')
+            chance, xlabel = (0, 'correlation') if kind == 'simulation' else (.5, 'balanced accuracy')
+            ax.axvline(chance, color='lightgray', zorder=0)
+            ax.set(xlabel=xlabel, ylabel='share of features below',
                    title=f'{kind}, {_p_words(self.p[k, 0], self.draws)}')
             ax.legend(fontsize=6, title='mean', title_fontsize=6)
         return fig
@@ -193,7 +197,7 @@ def _p_words(p, draws):
     "A p-value in words; the floor of a permutation test is an upper bound."
     return 'p not known' if np.isnan(p) else f'p ≤ {p:.2g}' if p <= 1.5/(draws + 1) else f'p = {p:.2g}'
 
-# %% ../nbs/08g_judging.ipynb #a329a515
+# %% ../nbs/08g_judging.ipynb #23647924
 def score_labels(
     labels: Labels,
     examples: Examples,               # of the same space; best of documents that the labels were not made from
@@ -215,7 +219,8 @@ def score_labels(
     kinds, strata = _choice('kinds', kinds, KINDS), _choice('strata', strata, STRATA)
     shuffles, least, draws = (check_whole(*o) for o in (('shuffles', shuffles), ('least', least), ('draws', draws)))
     seed = check_whole('seed', seed, 0)
-    if not callable(judge): raise FeatgeomError(f'judge of type {type(judge).__name__}', 'A function', 'Pass keyword_judge')
+    if not callable(judge):
+        raise FeatgeomError(f'judge of type {type(judge).__name__}', 'A function', 'Pass keyword_judge')
     check_kind('labels', labels, Labels).check(check_kind('examples', examples, Examples).acts)
     random = {} if random is None else random if isinstance(random, dict) else {'random features': random}
     some = np.intersect1d(labels.ids, examples.ids)
@@ -306,7 +311,7 @@ def _numbers(kind, answer, task):
 
 def _number(value):
     "A number, NaN for anything else."
-    return float(value) if isinstance(value, (int, float, np.number, np.bool_)) and not np.iscomplexobj(value) else np.nan
+    return float(value) if isinstance(value, (int, float, np.integer, np.floating, np.bool_)) else np.nan
 
 def _scores(kind, answers, task, strata, least):
     "The score over all active passages and over those of each stratum, (1 + s,); NaN with too few on either side."
@@ -314,7 +319,8 @@ def _scores(kind, answers, task, strata, least):
     groups = [np.ones(len(stratum), bool), *(stratum == o for o in strata)]
     if kind == 'simulation': return [_simulated(answers, task.truth, group | (stratum == '')) for group in groups]
     truth = np.array(task.truth, bool)
-    return [_balanced(answers, truth, group if kind == 'fuzzing' else group | (stratum == ''), least) for group in groups]
+    if kind == 'detection': groups = [group | (stratum == '') for group in groups]
+    return [_balanced(answers, truth, group, least) for group in groups]
 
 def _balanced(answers, truth, group, least):
     "Balanced accuracy inside a group."
@@ -323,8 +329,8 @@ def _balanced(answers, truth, group, least):
     return (answers[yes].mean() + (~answers[no]).mean())/2
 
 def _simulated(answers, truth, group):
-    "Correlation of answers and activations over the tokens of a group; 0 for a constant answer, NaN for a constant truth."
-    x, y = (np.concatenate([o for o, g in zip(part, group) if g] or [np.zeros(0)]).astype(float) for part in (answers, truth))
+    "Correlation of answers and activations over the tokens of a group; a constant answer is 0, a constant truth NaN."
+    x, y = (np.concatenate([np.zeros(0), *(o for o, g in zip(part, group) if g)]) for part in (answers, truth))
     if not len(y) or np.ptp(y) == 0: return np.nan
     return 0. if np.ptp(x) == 0 else float(np.corrcoef(x, y)[0, 1])
 
@@ -347,7 +353,7 @@ def _mix_p(own, other, draws, rng):
     drawn = [gap(rng.permutation(both)) for _ in range(draws)]
     return (1 + int((np.array(drawn) >= gap(both) - 1e-12).sum()))/(draws + 1)
 
-# %% ../nbs/08g_judging.ipynb #7f1073e5
+# %% ../nbs/08g_judging.ipynb #c22c3934
 def moved_features(
     acts: FeatureActs,    # activations (n, f), sparse or dense
     seed: int=0,
@@ -362,4 +368,5 @@ def moved_features(
         return FeatureActs.from_dense(out, *described)
     columns = acts.csc()
     rows = (columns.indices + np.repeat(far, np.diff(columns.indptr))) % max(n, 1)
-    return FeatureActs.from_csr(sparse.csc_array((columns.data, rows, columns.indptr), shape=acts.shape).tocsr(), *described)
+    moved = sparse.csc_array((columns.data, rows, columns.indptr), shape=acts.shape)
+    return FeatureActs.from_csr(moved.tocsr(), *described)

@@ -20,11 +20,11 @@ from .shards import writing
 from .examples import Example, Examples
 from .labels import LONGEST, Labels, explained_rows, one_line, origin_of
 
-# %% ../nbs/08fa_labelling.ipynb #c2168770
+# %% ../nbs/08fa_labelling.ipynb #a1c6e6fb
 PROMPT_FORMAT = 1
 PROMPT = """Below are passages of text in which one feature of a language model is active, the strongest first. The \
 tokens at which it is active stand in « ».
-Say in at most 12 words what they have in common. If nothing, answer "unclear". Answer with the label alone, in one line.
+Say in at most 12 words what they have in common. If nothing, answer "unclear". Answer with the label alone, in a line.
 
 {passages}
 
@@ -65,7 +65,7 @@ def _prompt(top):
     "The prompt of the first, the third, ... of some examples."
     return PROMPT.format(passages='\n'.join(f'{i}. {marked(o)}' for i, o in enumerate(top[::2], 1)))
 
-# %% ../nbs/08fa_labelling.ipynb #30cf22fd
+# %% ../nbs/08fa_labelling.ipynb #dd4aadb7
 def label_with(
     ask,                  # any function of a prompt (str) that returns a label (str)
     examples: Examples,
@@ -88,7 +88,8 @@ def label_with(
     with _Journal(path, _head(examples)) as journal:
         todo = [o for o in ids if o not in journal.labels and (again or o not in journal.failed)]
         try:
-            for i, (id, found) in enumerate(tqdm(examples.each(todo, 'top'), 'labels', len(todo), disable=not progress), 1):
+            bar = tqdm(examples.each(todo, 'top'), 'labels', len(todo), disable=not progress)
+            for i, (id, found) in enumerate(bar, 1):
                 journal.add(id, *_answer(ask, _prompt(found['top']), retries))
                 if i % chunk == 0: journal.sync()
         except BaseException as e:
@@ -96,8 +97,9 @@ def label_with(
             raise
         labels = {id: journal.labels[id] for id in ids if id in journal.labels}
         failed = {id: journal.failed[id] for id in ids if id in journal.failed}
-    return Labels.of_dict(labels, examples.acts, source, made='asked', prompt=PROMPT_FORMAT, rows=origin_of(examples.acts),
-                          examples=explained_rows(examples).shape[1], counts=dict(Counter(failed.values())),
+    return Labels.of_dict(labels, examples.acts, source, made='asked', prompt=PROMPT_FORMAT,
+                          rows=origin_of(examples.acts), examples=explained_rows(examples).shape[1],
+                          counts=dict(Counter(failed.values())),
                           failed={str(id): reason for id, reason in failed.items()})
 
 def _wanted(examples, ids):
@@ -108,7 +110,8 @@ def _wanted(examples, ids):
     ids = np.unique(examples.acts.check_features(ids))
     missing = np.setdiff1d(ids, examples.ids)
     if len(missing):
-        raise FeatgeomError(f'Feature {missing[0]}', 'Features that examples were picked for', 'pick_examples for it too')
+        raise FeatgeomError(f'Feature {missing[0]}', 'Features that examples were picked for',
+                            'Pick examples for it too')
     return [o for o in ids.tolist() if o in has]
 
 def _answer(ask, prompt, retries):
@@ -128,7 +131,7 @@ def _fault(answer):
     return '' if text.isprintable() or not any(ord(o) < 32 or 0x7f <= ord(o) < 0xa0 or 0xd800 <= ord(o) < 0xe000
                                                for o in text) else 'control characters'
 
-# %% ../nbs/08fa_labelling.ipynb #5f144888
+# %% ../nbs/08fa_labelling.ipynb #4dd7f7f7
 def _head(examples):
     "What the answers in a journal are about; the same examples give the same line."
     return dict(kind='featgeom journal of labels', format=1, prompt=PROMPT_FORMAT, **origin_of(examples.acts),
@@ -150,7 +153,8 @@ class _Journal:
                                     'Wait for it, or stop it') from None
         try:
             self._read()
-            with writing(self.path.parent): self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            with writing(self.path.parent):
+                self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             if not os.fstat(self.file).st_size: self._write(self.head)
         except BaseException:
             self.__exit__()
@@ -180,8 +184,8 @@ class _Journal:
         differ = [key for key in self.head if head.get(key) != self.head[key]]
         if differ:
             shown = '; '.join(f'{o}: {str(head.get(o))[:60]} there, {str(self.head[o])[:60]} now' for o in differ)
-            raise FeatgeomError(f'{self.path} was begun for something else ({shown})', 'The same examples of the same SAE',
-                                'Pass another path')
+            raise FeatgeomError(f'{self.path} was begun for something else ({shown})',
+                                'The same examples of the same SAE', 'Pass another path')
 
     def _keep(self, id, label, failed):
         if isinstance(label, str): self.labels[id] = label
@@ -202,7 +206,7 @@ class _Journal:
         "Force what was written to the disk."
         with writing(self.path.parent): os.fsync(self.file)
 
-# %% ../nbs/08fa_labelling.ipynb #a1858ed7
+# %% ../nbs/08fa_labelling.ipynb #b675e315
 def export_examples(
     examples: Examples,
     folder,               # where to; it is made, or gone on with
@@ -218,14 +222,15 @@ def export_examples(
     strata = list(examples.strata) if strata is None else list(check_kind('strata', strata, list, tuple))
     unknown = [o for o in strata if o not in examples.strata]
     if unknown: raise FeatgeomError(f'Stratum {unknown[0]!r}', ', '.join(examples.strata), 'Pass some of them')
-    request = dict(_head(examples), kind='featgeom examples', chunk=chunk, strata=strata, all=fingerprint(examples.rows),
-                   ids=fingerprint(np.array(ids, np.int64)))
+    request = dict(_head(examples), kind='featgeom examples', chunk=chunk, strata=strata,
+                   all=fingerprint(examples.rows), ids=fingerprint(np.array(ids, np.int64)))
     with writing(folder): folder.mkdir(parents=True, exist_ok=True)
     manifest = folder/'manifest.json'
     found = read_json(manifest, 'manifest') if manifest.is_file() else None
     if found is not None and (not isinstance(found, dict) or found.get('request') != request) or \
             found is None and any(folder.iterdir()):
-        raise FeatgeomError(f'{folder} holds something else than an export of these examples', 'A new folder', 'Pass one')
+        raise FeatgeomError(f'{folder} holds something else than an export of these examples', 'A new folder',
+                            'Pass one')
     files = [f'examples-{a//chunk:05d}.json' for a in range(0, len(ids), chunk)]
     if found is None: write_json(manifest, dict(request=request, complete=False, files=files))
     for i, name in enumerate(tqdm(files, 'files', disable=not progress)):
