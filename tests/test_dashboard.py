@@ -8,7 +8,7 @@ from featgeom.widget import pack, unpack
 from dashpage import Dash, cut, entry, page as payload, read_text, side, space
 from test_widget import HOSTILE
 
-READY = '.featgeom[data-state=ready] .ds[data-ready]'
+READY = '.featgeom[data-state=ready] .ds[data-ready][data-whole]'
 EVIL = '<img src=x onerror="window.hit=1">'
 
 # Rows: 0 The | 1 king | 2 saw | 3-5 pieces of one fox | 6 king | 7 newline | 8 End
@@ -77,7 +77,7 @@ class Page:
     def data(self, key): return self.page.locator('.ds').first.get_attribute(f'data-{key}')
     def wait(self, entry):
         end = time.monotonic() + 10
-        while self.entry != entry or self.data('ready') is None:
+        while self.entry != entry or self.data('ready') is None or self.data('whole') != entry:
             assert time.monotonic() < end, (self.entry, entry, self.notice())
             time.sleep(.02)
     def notice(self): return self.page.inner_text('.ds-notice') if self.page.locator('.ds-notice').is_visible() else ''
@@ -140,7 +140,7 @@ def test_the_first_entry_shows_both_features_and_what_is_known_of_the_pair(show)
     assert d.entry == 'A:3 B:5' and '1 of 4' in d.text('.ds-nav')
     head = d.text('.ds-head')
     for part in ('A 3', 'kings, mostly', 'fires on 6 of 1,000 tokens', '␣king 90 %', EVIL, 'B 5', 'royalty', 'score .83', 'null .21', 'q ≤ .001', 'within token .55', 'held out .80', 'mutual',
-                 'Beyond chance', 'Beyond the current token', 'held out the score is .80, and it is the best partner there too'): assert part in head, (part, head)
+                 'Beyond chance', 'Beyond the current token', 'Half of the documents chooses it again; on the other half its score is .80.'): assert part in head, (part, head)
     text = d.text()
     for part in ('raises', '␣king +1.25', 'lowers', '␣the −.75', 'random directions: up to 3.4', 'Direct path only.', 'B writes to no residual stream.', 'kurtosis', '153', 'skew about 0', 'capacity',
                  'Jaccard of the rows they fire on .50 .10', 'rank correlation where both fire .10 .30 as chance', '8 of 8 tokens where either fires',

@@ -51,6 +51,9 @@ import { createState, sameValue } from "./state.js";
 
 const MOST = 1000;   // bookmarks, and notes
 
+/** Call `f` when what was just drawn has been painted. @param {() => void} f */
+const afterPaint = (f) => (document.hidden ? setTimeout(f) : requestAnimationFrame(() => setTimeout(f)));
+
 /** @param {any} v */
 const listed = (v) => (Array.isArray(v) ? v : []);
 
@@ -96,6 +99,7 @@ export async function mount(stage, host) {
   /** @type {Entry | null} */
   let entry = null;
   let remark = "";   // to be said with the next entry
+  let pointing = false;
   let upwards = false;   // whether the next entry is read from its head on
   let place = 0;     // in the list, also while something outside it is shown
   const live = el("p", { class: "ds-spoken", "aria-live": "polite" });
@@ -160,7 +164,10 @@ export async function mount(stage, host) {
         return value === null ? [] : [{ name: nameOf([side.space, side.id]), side: s, value, quantile: quantiles[s] }];
       }));
     },
-    point: (spot) => link.tell({ kind: "point", spots: spot ? [spot] : [] }),
+    point(spot) {
+      if (spot || pointing) link.tell({ kind: "point", spots: spot ? [spot] : [] });
+      pointing = Boolean(spot);
+    },
     say: (words) => announce(words),
   };
 
@@ -229,6 +236,7 @@ export async function mount(stage, host) {
     const mine = ++run, { focus, stratum } = state.get();
     const { index, words } = choose(focus), asks = !dash.has(index);
     delete stage.dataset.ready;
+    if (!entry || !sameValue(entry.spots, focus)) delete stage.dataset.whole;
     stage.setAttribute("aria-busy", "true");
     if (asks && dash.canAsk) tell(`Asking Python for ${focus.map(nameOf).join(" with ")}…`);
     try {
@@ -241,6 +249,7 @@ export async function mount(stage, host) {
       if (mine !== run) return;
       if (index >= 0) place = index;   // the next one is behind it
       if (entry) state.set({ focus: entry.spots }, "shown");
+      stage.dataset.whole = stage.dataset.entry ?? "";
       tell(error instanceof Error ? shown(error.message, 500) : "This entry cannot be shown.");
     }
     stage.removeAttribute("aria-busy");
@@ -261,9 +270,7 @@ export async function mount(stage, host) {
     remark = "";
     if (other) {
       head.update(found);
-      facts.update(found);
-      const parts = [agreementTable(found.pair, dash.nulls), scatter.update(found)].filter((o) => o !== null);
-      together.replaceChildren(...parts);
+      afterPaint(() => rest(found));
       stage.dataset.entry = found.spots.map((o) => o.join(":")).join(" ");
       const where = found.index < 0 ? "" : `, ${found.index + 1} of ${entries.length}`;
       announce(`${found.spots.map(nameOf).join(" with ")}${where}.`);
@@ -272,6 +279,14 @@ export async function mount(stage, host) {
     controls();
     if (upwards && stage.getBoundingClientRect().top < -80) stage.scrollIntoView();
     upwards = false;
+  }
+  /** What stands below the examples, once these are seen. @param {Entry} found */
+  function rest(found) {
+    if (entry !== found || !stage.isConnected) return;
+    act.point(null);   // what was pointed at goes
+    facts.update(found);
+    together.replaceChildren(...[agreementTable(found.pair, dash.nulls), scatter.update(found)].filter((o) => o !== null));
+    stage.dataset.whole = stage.dataset.entry;
   }
   function controls() {
     const doc = state.get();

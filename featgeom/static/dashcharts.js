@@ -135,10 +135,8 @@ export function scoreLine(value, chance, { within = null, held = null } = {}) {
   const words = said.join(", ") || "no score";
   return svg("svg", { class: "ds-scoreline", viewBox: `0 0 ${w} 18`, role: "img", "aria-label": words },
     there(chance) && svg("path", { class: "ds-under", d: `M4 3H${x(chance)}V15H4z` }),
-    svg("line", { class: "ds-axis", x1: 4, x2: w - 4, y1: 9, y2: 9 }),
-    ...[0, 0.25, 0.5, 0.75, 1].map((v) => svg("line", { class: "ds-axis", x1: x(v), x2: x(v), y1: v % 1 ? 7 : 5,
-      y2: v % 1 ? 11 : 13 })),
-    there(chance) && svg("line", { class: "ds-null", x1: x(chance), x2: x(chance), y1: 2, y2: 16 }),
+    svg("path", { class: "ds-axis", d: "M4 9H216M4 5v8M57 7v4M110 7v4M163 7v4M216 5v8" }),
+    there(chance) && svg("path", { class: "ds-null", d: `M${x(chance)} 2v14` }),
     there(within) && svg("circle", { class: "ds-within", cx: x(within), cy: 9, r: 4 }),
     there(held) && svg("path", { class: "ds-held", d: `M${x(held)} 4l4.5 5l-4.5 5l-4.5 -5z` }),
     there(value) && svg("circle", { class: "ds-score", cx: x(value), cy: 9, r: 4.5 }));

@@ -43,11 +43,12 @@ export function claims(pair) {
   else if (pair.within_p > ALPHA)
     out.push(`Not beyond the ${given}: within one ${given} they go together no better than chance.`);
   else out.push(`Beyond the current ${given}: they go together among rows of one ${given} too.`);
-  if (there(pair.held)) {
-    const same = pair.held_same === true ? ", and it is the best partner there too"
-      : pair.held_same === false ? ", but another partner is better there" : "";
-    out.push(`On documents that were held out the score is ${short(pair.held)}${same}.`);
-  }
+  if (!there(pair.held)) return out;
+  if (pair.held_same !== false) out.push(`Half of the documents chooses it${pair.held_same ? " again" : ""}; `
+    + `on the other half its score is ${short(pair.held)}.`);
+  else out.push(`Half of the documents chooses another partner${there(pair.held_best)
+    ? `, whose score on the other half is ${short(pair.held_best)}` : ""}; this one has ${short(pair.held)} there, but `
+    + "those documents had a say in choosing it.");
   return out;
 }
 
@@ -95,15 +96,17 @@ export function createHead(dash) {
   /** @param {any} pair */
   function evidence(pair) {
     const given = shown(pair.given || "token", 20), nulls = dash.nulls;
-    const found = { within: pair.token_only ? null : pair.within, held: pair.held };
+    const again = pair.held_same !== false, held = again ? pair.held : null;
+    const found = { within: pair.token_only ? null : pair.within, held };
     return [el("div", { class: "ds-evidence" }, scoreLine(pair.score, pair.null, found),
       part("score", short(number(pair.score)), pair.metric, "●"), 
       part("null", short(number(pair.null)), nulls.score, "┃"),
       there(pair.q) ? part("q", shortQ(pair.q), "share of false finds among pairs that look at least as good") : null,
       pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`)
         : part(`within ${given}`, short(number(pair.within)), nulls.within, "○"),
-      there(pair.held) ? part("held out", short(pair.held), nulls.held, "◇") : null,
-      there(pair.held) && there(pair.held_chance) ? part("its null", short(pair.held_chance)) : null,
+      there(held) ? part("held out", short(held), nulls.held, "◇") : null,
+      there(held) && there(pair.held_chance) ? part("its null", short(pair.held_chance)) : null,
+      again || !there(pair.held) ? null : el("span", { class: "ds-warn" }, "not chosen again on half of the documents"),
       el("span", { class: pair.mutual ? null : "fg-muted" }, pair.mutual ? "mutual" : "not mutual")),
     el("p", { class: "ds-claims" }, claims(pair).join(" "))];
   }

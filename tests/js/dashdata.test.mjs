@@ -110,7 +110,8 @@ test("claims go no further than the tests of a pair, and never to causes", () =>
   assert.match(said({ q: 0.2 }), /^Not beyond chance/);
   assert.match(said({ q: null, score: 0.1 }), /^Not beyond chance/);
   assert.match(said({ q: null, null: null }), /^Not tested against chance\.$/);
-  assert.match(said({ held: 0.7, held_same: false }), /held out the score is \.70, but another partner is better/);
+  assert.match(said({ held: 0.7, held_same: true }), /chooses it again; on the other half its score is \.70\./);
+  assert.match(said({ held: 0.7, held_same: false, held_best: 0.5 }), /another partner, whose score on the other half is \.50; this one has \.70 there, but those documents had a say/);
   for (const patch of [{}, { q: 0.2 }, { token_only: true }, { held: 0.7, held_same: true }]) assert.doesNotMatch(said(patch), /caus|driv|because|same feature/i);
 });
 
