@@ -68,7 +68,7 @@ def contexts(
                     text[end:last] + ('…' if last < len(text) else '')])
     return out
 
-# %% ../nbs/09c_scatter.ipynb #a8fa1ee7
+# %% ../nbs/09c_scatter.ipynb #49f2c3a8
 @dataclass(frozen=True, repr=False)
 class PairPoints(Result):
     "Two features on the rows where either is active: some of these rows, and what is true of all of them."
@@ -118,6 +118,7 @@ class PairPoints(Result):
             bar(edges[:-1], counts, np.diff(edges), align='edge', color=colour)
             scale('symlog', linthresh=1)
             label(f'{self.kind} (log)')
+        for ax in (above, beside): ax.tick_params(labelsize=6)
         for some, colour, name in ((self.y == 0, 'C0', 'A alone'), (self.x == 0, 'C1', 'B alone'),
                                    ((self.x != 0) & (self.y != 0), 'k', 'both')):
             plane.plot(self.x[some], self.y[some], '.', color=colour, ms=4, alpha=.5, label=f'{name}, {some.sum():,}')
