@@ -284,7 +284,7 @@ def _best(x, acts_b, seen, least, memory):
     best[good] = np.where(lists.top[:, 0] > -np.inf, live[np.minimum(lists.who[:, 0], len(live) - 1)], -1)
     return best
 
-# %% ../nbs/09b_agreement.ipynb #4591280c
+# %% ../nbs/09b_agreement.ipynb #5a141039
 def held_out(
     pairs: Pairs,       # of `match`, any of its rows, or of decoders
     acts_a,             # FeatureActs of A, the same features; rows with documents
@@ -298,8 +298,8 @@ def held_out(
     held_fit: the score on the fitting half. held_same: there b is a's best partner among all features of B that fire
     at least half of `min_fires` times. held: the score on the held-out half, NaN where a side does not vary. held_best:
     the same of the partner that the fitting half chooses, whoever it is. held_chance: what 95 % of shifts of B's rows
-    in the held-out half stay at or below. Pairs of decoders are scored by correlation. Raises `FeatgeomError` for stores
-    of other rows or SAEs, and for fewer than 4 documents."""
+    in the held-out half stay at or below. Pairs of decoders are scored by correlation. Raises `FeatgeomError` for
+    stores of other rows or SAEs, and for fewer than 4 documents."""
     rows, draws, rng = rows_of_pairs(pairs, acts_a, acts_b), check_whole('draws', draws, 19), generator(seed)
     fit, metric, m = _halves(rows, rng), 'jaccard' if pairs.meta['metric'] == 'jaccard' else 'correlation', len(pairs)
     ids_a, i = np.unique(pairs.a.astype(np.int64), return_inverse=True)

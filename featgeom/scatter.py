@@ -128,7 +128,7 @@ class PairPoints(Result):
                      f'seed {self.seed}', fontsize=9)
         return fig
 
-# %% ../nbs/09c_scatter.ipynb #d9aa3c36
+# %% ../nbs/09c_scatter.ipynb #0cdee673
 def _notes(o, row):
     "Sentences about a pair, from what is true of all rows and from its row of a match."
     more, (a, b) = o['more'], (name.split(' · ')[0] for name in o['names'])
@@ -138,15 +138,15 @@ def _notes(o, row):
     out = [f'Correlation {o["r"]:.3f} over {o["n"]:,} {rows}. {a} fires on {one:,} of them, {b} on {two:,}, '
            f'both on {o["both"]:,}, either on {o["either"]:,}{drawn}.']
     if row is not None and not np.isnan(row.null[0]):
-        out.append(f'Chance: {row.null[0]:.3f} is the 95 % level of the best partner that such a feature finds by luck.')
+        out.append(f'Chance: {row.null[0]:.3f} is the 95 % level of the best partner of such a feature by luck.')
     if row is not None and not np.isnan(row.within[0]):
         out.append(f'Among rows of the same {row.meta["given"]} the correlation is {row.within[0]:.3f}.')
     if there('rank'):
-        out.append(f'Where both fire, strengths have a rank correlation of {more["rank"]:.2f}; 95 % of shifts stay at or '
-                   f'below {more["rank_chance"]:.2f}.')
+        out.append(f'Where both fire, strengths have a rank correlation of {more["rank"]:.2f}; 95 % of shifts stay at '
+                   f'or below {more["rank_chance"]:.2f}.')
     if there('held'):
-        out.append(f'On the half of the documents held out it is {more["held"]:.3f}; 95 % of shifts of the rows there stay '
-                   f'at or below {more["held_chance"]:.3f}. ' + (
+        out.append(f'On the half of the documents held out it is {more["held"]:.3f}; 95 % of shifts of the rows there '
+                   f'stay at or below {more["held_chance"]:.3f}. ' + (
                        'The other half alone chooses the same partner.' if more['held_same'] else
                        'The other half alone chooses another partner, so this number is not free of selection.'))
     return tuple(out)
@@ -166,7 +166,7 @@ def _correlation(n, x, y, both):
     vx, vy = (np.square(o - m).sum() + (n - len(o))*m**2 for o, m in ((x, mx), (y, my)))
     return float((both - n*mx*my)/np.sqrt(vx*vy)) if vx > 0 and vy > 0 else np.nan
 
-# %% ../nbs/09c_scatter.ipynb #6ced7d43
+# %% ../nbs/09c_scatter.ipynb #5aceca73
 def pair_points(
     acts_a: FeatureActs,  # activations of A, (n, f_a)
     acts_b: FeatureActs,  # of B, over the same rows
@@ -174,7 +174,7 @@ def pair_points(
     b: int,               # of B
     n: int=2000,          # rows to draw
     seed=0,               # int, for the rows, the split and the shifts
-    pairs: Pairs=None,    # a match that has the pair: its chance, and columns of `agree` and `held_out` where it has them
+    pairs: Pairs=None,    # a match that has the pair: its chance, and its columns of `agree` and `held_out`
     labels=('', ''),      # a few words about each feature, for the names
     held: bool=True,      # compute agreement and the held-out score where `pairs` has none
 ) -> PairPoints:
