@@ -6,6 +6,7 @@ import numpy as np, pytest
 
 from featgeom.widget import pack, unpack
 from dashpage import Dash, cut, entry, page as payload, read_text, side, space
+from test_jupyterlab import lab  # noqa: F401 (a fixture)
 from test_widget import HOSTILE
 
 READY = '.featgeom[data-state=ready] .ds[data-ready][data-whole]'
@@ -582,3 +583,36 @@ def test_a_dashboard_of_the_embedded_models(show):
     d.tab('Prompts')
     d.page.wait_for_selector('.ds-prompts .ds-readtext')
     assert d.page.locator('.ds-prompts .ds-readtext').first.text_content().replace('⟨0xF0⟩⟨0x9F⟩⟨0x91⟩⟨0x91⟩', '👑') == 'The king 👑 slept.⏎\nThe end.'
+
+IN_LAB = '''
+import featgeom as fg
+from featgeom.collecting import collect
+from featgeom.dashboard import Dashboard
+from featgeom.reading import read_features
+from featgeom.stories import tell
+space = fg.FeatureSpace.load(model=fg.zoo_path('story-1l'), sae=fg.zoo_path('story-1l/sae-256'), name='A')
+acts, = collect([space], tell(40, seed=0), progress=False)
+w = Dashboard(read_features(acts, space, progress=False), features=[7, 20])
+w
+'''
+
+def test_live_in_jupyterlab(lab):  # noqa: F811
+    lab = lab([IN_LAB, 'print(w.focus, w.bookmarks, w.notes, w.text)', "w.focus = [['A', 30]]"])
+    lab.run_all()
+    lab.page.wait_for_selector(READY)
+    d = Page(lab.page)
+    d.wait('A:30')                                                                                  # Python asks for what the page has not, and answers it
+    assert 'not in the list' in d.text('.ds-nav') and d.lines().count()
+    d.lines().first.focus()
+    d.page.keyboard.press('j')                                                                       # the key of a notebook as well
+    d.page.wait_for_function('() => ["A:7", "A:20"].includes(document.querySelector(".ds").dataset.entry)')
+    d.wait(d.entry)
+    d.page.click('.ds-star')
+    d.page.fill('.ds-note', 'seen')
+    d.page.fill('.ds-text', 'The king slept.')
+    d.page.wait_for_selector('.ds-free .ds-readtext')
+    assert d.page.locator('.ds-free .ds-readtext').text_content() == 'The king slept.'
+    d.page.wait_for_timeout(600)
+    id = int(d.entry.split(':')[1])
+    assert lab.ask(1) == f"[['A', {id}]] [[['A', {id}]]] [{{'at': [['A', {id}]], 'text': 'seen'}}] The king slept.\n"
+    assert lab.page.problems == []
