@@ -608,15 +608,16 @@ def test_what_a_failed_or_late_renderer_listens_to_ends(offline_page, module):
     class Probe(Widget):
         _module = module('''export async function mount(root, host) {
   host.on("selected", () => { window.stumbled = true; });
-  await new Promise((done) => setTimeout(done, 100));
+  await new Promise((done) => { window.goOn = done; });
   host.on("selected", () => { window.stumbled = true; });
   throw new Error("halfway");
 }
 ''')
     page.evaluate(MODEL, [Probe()._esm, '', '', 'DataView'])
     page.wait_for_selector('.featgeom[data-state=busy]', state='attached')
-    page.evaluate('cleanup()')                                           # while it loads
-    page.wait_for_timeout(300)
+    page.wait_for_function('Boolean(window.goOn)')
+    page.evaluate('cleanup(); goOn()')                                   # while it loads
+    page.wait_for_timeout(100)
     assert page.evaluate('listeners.length') == 0
     page.evaluate('model.set("selected", [1])')
     assert page.evaluate('window.stumbled') is None and page.problems == []
