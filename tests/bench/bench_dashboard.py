@@ -70,7 +70,7 @@ def part_make(folder, args):
     import featgeom as fg, torch
     torch.set_num_threads(cores())
     tokenizer, start = fg.load_model(fg.zoo_path('story-2l')).tokenizer, time.perf_counter()
-    texts = documents(tokenizer, 2*DOCS, seed=1)
+    texts = documents(tokenizer, DOCS + 200, seed=1)
     loss = trained_model(folder/'model', texts[DOCS:], tokenizer, args.steps)
     model = fg.load_model(folder/'model')
     relu_sae(model, texts[DOCS:DOCS + 64]).save(folder/'sae')
@@ -119,6 +119,23 @@ def part_ours(folder, args):
     return dict(times, page=page, warm=warm, tokens=len(acts), l0=acts.csr().nnz/len(acts), payload=len(board.payload),
                 sizes=[(folder/o).stat().st_size for o in ('ours.html', 'ours200.html')], peak=memory('VmHWM'))
 
+def part_pairs(folder, args):
+    "A page of the 200 best pairs of this space and its twin, which has the same features in another order with some noise."
+    import featgeom as fg
+    from featgeom.acts import FeatureActs
+    from featgeom.dashboard import Dashboard
+    from featgeom.matching import match
+    from featgeom.reading import read_features
+    space = fg.FeatureSpace.load(model=folder/'model', sae=folder/'sae', name='gpt2')
+    acts, rng = FeatureActs.open(folder/'store'/space.name), np.random.default_rng(0)
+    twin = acts.csr()[:, rng.permutation(WIDTH)]
+    twin.data = (twin.data*rng.uniform(.3, 1, twin.nnz)).astype(np.float32)
+    twin = FeatureActs.from_csr(twin, rows=acts.rows, name='twin', texts=acts.texts, tokens=acts.tokens)
+    readings = [read_features(acts, space, progress=False), read_features(twin, progress=False)]
+    board = Dashboard(readings, match(acts, twin, shifts=2, given=None, seed=0))
+    board.save(folder/'pairs.html')
+    return dict(payload=len(board.payload), entries=len(board.spots))
+
 def top_values(acts, features, k=20, buffer=5):
     "{feature: its k largest activations} on the tokens that SAEDashboard shows: those with a buffer to both ends of a sequence."
     at = 1 + np.arange(len(acts)) % LENGTH                               # BOS is at 0
@@ -141,7 +158,7 @@ WATCH = '''new MutationObserver((_, self) => {
   const stage = document.querySelector("[data-ready]");
   if (!stage || !document.querySelector(".ds-line")) return;
   self.disconnect();
-  requestAnimationFrame(() => { const o = new MessageChannel(); o.port1.onmessage = () => { window.seen = performance.now(); }; o.port2.postMessage(0); });
+  requestAnimationFrame(() => { const o = new MessageChannel(); o.port1.onmessage = () => { document.documentElement.dataset.seen = String(performance.now()); }; o.port2.postMessage(0); });
 }).observe(document, {attributes: true, childList: true, subtree: true});'''
 # Presses a key; resolves with the milliseconds until the next entry is in the page, laid out, and until the frame with it is done.
 PRESS = '''key => new Promise((done, fail) => {
@@ -164,8 +181,9 @@ def open_page(browser, path):
     page.set_default_timeout(60_000)
     page.add_init_script(WATCH)
     page.goto(path.as_uri())
-    page.wait_for_function('window.seen')
-    return page, page.evaluate('[seen, Math.max(0, seen - performance.getEntriesByType("navigation")[0].loadEventEnd)]')
+    page.wait_for_selector('[data-seen]')
+    seen = float(page.get_attribute('html', 'data-seen'))
+    return page, (seen, max(0., seen - page.evaluate('performance.getEntriesByType("navigation")[0].loadEventEnd')))
 
 def in_browser(path, what, report, args, budget=True):
     "First and next feature of a page."
@@ -211,7 +229,7 @@ def compared(report, ours, theirs, folder, args):
     print(f'\n{WIDTH:,} features on {ours[0]["tokens"]:,} tokens, L0 {ours[0]["l0"]:.0f}; {len(ours)} rounds, medians; {cores()} cores, load {os.getloadavg()[0]:.1f}; '
           f'compiling or loading compiled code took {ours[-1]["warm"]:.1f} s more')
     steps = ', '.join(f'{name} {np.median([o[name] for o in ours]):.2f} s' for name in ('collect', 'read', 'pack', 'page'))
-    report.at_least('ours, stored activations to payloads', f'{fast:,.0f} features a second; {own:,.0f} a second of processor time', fast, 1000, '/s')
+    report.say('ours, stored activations to payloads', f'{fast:,.0f} features a second; {own:,.0f} a second of processor time')
     report.say('ours, text to a page, compression included', f'{whole:,.0f} features a second ({steps}); at most {ours[0]["peak"] or 0:.2f} GB')
     if not theirs: return print(f'  SAEDashboard is not installed beside: `make {PEER.parents[1].relative_to(HERE.parents[1])}/ready` installs it.')
     def theirs_rate(*names): return theirs[0]['features']/sum(np.median([o[name] for o in theirs]) for name in names)
@@ -236,14 +254,16 @@ def main(args):
         compared(report, ours, theirs, folder, args)
         report.at_most('size of a feature, compressed', f'{ours[0]["payload"]/WIDTH/1e3:.2f} kB with its passages; {ours[0]["sizes"][0]/WIDTH/1e3:.2f} kB of the page',
                        ours[0]['payload']/WIDTH/1e3, 10, 'kB')
-        for name, n, size in zip(('ours200.html', 'ours.html'), (200, WIDTH), ours[0]['sizes'][::-1]):
-            in_browser(folder/name, f'page of {n:,} features, {size/1e6:.1f} MB', report, args, n == 200)
+        pairs = child('pairs', folder, args)
+        report.at_most('size of a feature of a pair, compressed', f'{pairs["payload"]/pairs["entries"]/2e3:.2f} kB with its passages', pairs['payload']/pairs['entries']/2e3, 10, 'kB')
+        for name, what in (('ours200.html', '200 features'), ('pairs.html', f'{pairs["entries"]} pairs'), ('ours.html', f'{WIDTH:,} features')):
+            in_browser(folder/name, f'page of {what}, {(folder/name).stat().st_size/1e6:.1f} MB', report, args, name != 'ours.html')
     return report.good
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--features', type=int, default=256, help='that SAEDashboard does: 256 are one batch of its defaults')
-    parser.add_argument('--rounds', type=int, default=2), parser.add_argument('--steps', type=int, default=100, help='of training')
+    parser.add_argument('--rounds', type=int, default=2), parser.add_argument('--steps', type=int, default=60, help='of training')
     parser.add_argument('--repeats', type=int, default=5, help='of the first paint'), parser.add_argument('--presses', type=int, default=60)
     parser.add_argument('--part'), parser.add_argument('--folder', type=Path)
     args = parser.parse_args()
