@@ -207,7 +207,6 @@ export async function mount(stage, host) {
       tabs[to].focus();
     } }, ...tabs), nav.element);
   stage.append(top, notice, feature, prompts.element, helpText(dash), live);
-  stage.dataset.sides = String(spaces.length);
 
   // ---- showing an entry: all that is seen first is decoded, then it is drawn at once
   let run = 0;
@@ -269,6 +268,8 @@ export async function mount(stage, host) {
     tell(words || remark);
     remark = "";
     if (other) {
+      stage.dataset.sides = String(found.sides.length);
+      feature.classList.toggle("ds-second", found.sides.length === 1 && found.sides[0].space === spaces[1]?.name);
       head.update(found);
       afterPaint(() => rest(found));
       stage.dataset.entry = found.spots.map((o) => o.join(":")).join(" ");

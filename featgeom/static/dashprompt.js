@@ -18,7 +18,7 @@ export function createPrompts(dash, act) {
     type: "button", role: "tab", id: `${stem}-${p}`, "aria-controls": stem, onclick: () => act.set({ prompt: p }),
   }, shown(o.title, 40)));
   const tablist = el("div", { class: "ds-tabs", role: "tablist", "aria-label": "Prompts" }, ...buttons);
-  const text = createReadText(dash, act, true), body = el("div", { role: "tabpanel", id: stem }, text.element);
+  const text = createReadText(act, true), body = el("div", { role: "tabpanel", id: stem }, text.element);
   const none = el("p", { class: "ds-none" },
     "No prompts came with this dashboard. Pass prompts= in Python, or type a text under a feature.");
   const element = el("section", { class: "ds-prompts", "aria-label": "Prompts" }, dash.prompts.length ? tablist : none,
@@ -63,7 +63,7 @@ export function createFree(dash, act, host) {
   const area = el("textarea", { rows: 2, maxlength: 20_000, spellcheck: "false", class: "ds-text",
     "aria-label": "Any text",
     placeholder: dash.liveText ? "type any text: where does this fire?" : `type any text: ${why}` });
-  const badge = el("span", { class: "ds-badge", role: "status" }), text = createReadText(dash, act, false);
+  const badge = el("span", { class: "ds-badge", role: "status" }), text = createReadText(act, false);
   if (!dash.liveText) {
     area.disabled = true;
     area.title = why;

@@ -65,11 +65,10 @@ const sameCuts = ({ passage: a }, { passage: b }) =>
   a.n === b.n && a.start.every((v, i) => v === b.start[i] && a.end[i] === b.end[i]);
 
 /**
- * @param {import("./dashdata.js").Dash} dash
  * @param {import("./dashboard.js").Act} act
  * @param {boolean} open whether the features of each token are seen at once
  */
-export function createReadText(dash, act, open) {
+export function createReadText(act, open) {
   const lines = el("div", { class: "ds-read" }), key = el("p", { class: "ds-small ds-readkey" });
   const table = el("ol", { class: "ds-rows" });
   const more = el("button", { type: "button", "aria-pressed": "false", onclick: () => {
