@@ -13,7 +13,8 @@ import hashlib, json
 from scipy import sparse
 import numpy as np
 
-from .core import FeatgeomError, check_kind, check_numbers, check_whole, fingerprint, read_json, to_path, write_bytes, write_json
+from .core import (FeatgeomError, check_kind, check_numbers, check_whole, fingerprint, read_json, to_path,
+                           write_bytes, write_json)
 from .columns import COLUMNS, Columns, scatter, write_columns
 from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_meta, check_values, damaged, file_hash,
                              is_shard, lock, read_tensors, request_of, same_request, sealed, shard_bytes,

@@ -76,30 +76,29 @@ class Comparison(Result):
     @cached_property
     def readings(self) -> tuple:
         "What there is to read of the features of both spaces, one `Reading` each; made once, kept in the store."
-        folder = self.store and Path(self.store)/'reading'
-        return tuple(read_features(acts, space, seed=self.settings['seed'], store=folder, progress=False)
+        folder, how = self.store and Path(self.store)/'reading', self.settings
+        return tuple(read_features(acts, space, seed=how['seed'], store=folder, progress=how['progress'])
                      for acts, space in zip((self.acts_a, self.acts_b), self.spaces or (None, None)))
 
     def agreement(self,
-        pairs=None,  # some of `pairs`; None: the best partner of every feature of A
-    ) -> Pairs:      # with further columns
-        "Pairs with what else their ends share: tokens, firing rows, ranks, labels, and the score on held-out text."
-        pairs, (a, b) = self.pairs.best() if pairs is None else pairs, self.readings
-        pairs = agree(pairs, self.acts_a, self.acts_b, tops=(a.tops, b.tops), labels=(a.short, b.short),
-                      seed=self.settings['seed'])
-        return held_out(pairs, self.acts_a, self.acts_b, seed=self.settings['seed'])
+        pairs=None,       # some of `pairs`; None: the best partner of every feature of A
+        held: bool=True,  # also on documents that had no part in choosing the partner; needs four
+    ) -> Pairs:           # with further columns
+        "Pairs with what else their ends share, each beside its chance: rows, ranks, tokens, labels, held-out score."
+        pairs, (a, b), acts = self.pairs.best() if pairs is None else pairs, self.readings, (self.acts_a, self.acts_b)
+        seed = self.settings['seed']
+        pairs = agree(pairs, *acts, tops=(a.tops, b.tops), labels=(a.short, b.short), seed=seed)
+        return held_out(pairs, *acts, seed=seed) if held else pairs
 
     def dashboard(self,
-        pairs=None,   # `Pairs` to read; None: the `most` best partners beyond chance
-        most: int=200,
-        prompts=(),   # texts to show with the strongest features of both models at each token
+        pairs=None,      # `Pairs` to read, in this order; None: the best partners beyond chance
+        features=None,   # instead: ids of A, a `FeatureSet`, or {name: ids}, each beside its best partner
+        most: int=200,   # entries, where neither is given
+        prompts=(),      # texts to show with the strongest features of both models at each token
     ) -> Dashboard:
         "Features and their partners side by side on the same text, linked with `map` in both directions."
-        if pairs is None:
-            best = self.pairs.best()
-            real = np.flatnonzero(best.q < .05)
-            pairs = best[real[np.argsort(-best.score[real], kind='stable')[:check_whole('most', most)]]]
-        made = Dashboard(self.readings, pairs=self.agreement(pairs), all_pairs=self.pairs, prompts=prompts)
+        made = Dashboard(self.readings, self.pairs if pairs is None else pairs, features, prompts,
+                         None if pairs is None else self.pairs, most, self.settings['seed'])
         link(self.map, made)
         return made
 
@@ -272,7 +271,7 @@ def compare(
         tops = [top_tokens(o, _TOKENS) for o in acts]
         labels = tuple([row[:many] for row, many in zip(o.strings.tolist(), (o.ids >= 0).sum(1))] for o in tops)
         step('done')
-    how.update(method=method, pool=pool, context=context, max_tokens=max_tokens)
+    how.update(method=method, pool=pool, context=context, max_tokens=max_tokens, progress=bool(progress))
     return Comparison(*acts, pairs, embeddings, labels, health, how, coverage, tuple(o.weight for o in tops), (a, b),
                       None if store is None else str(store))
 
