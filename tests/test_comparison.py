@@ -189,11 +189,13 @@ def test_interrupt_ends_with_130_and_says_how_to_go_on(texts, tmp_path):
 
 def test_the_readme_example_runs(tmp_path):
     readme = (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8')
-    code = readme.split('```python\n')[1].split('```')[0].replace('tell(2000', 'tell(150')
-    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    blocks = [o.split('```')[0] for o in readme.split('```python\n')[1:]]
+    assert len([line for line in blocks[0].splitlines() if line.strip()]) <= 10
+    reading = next(o for o in blocks if 'c.readings' in o)
+    code = blocks[0].replace('tell(2000', 'tell(150') + reading
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, 'TQDM_DISABLE': '1'})
     assert done.returncode == 0, done.stderr
-    assert 'beyond chance' in done.stdout and (tmp_path/'map.html').stat().st_size > 20_000
+    assert 'beyond chance' in done.stdout and (tmp_path/'report.html').stat().st_size > 200_000
 
 def test_an_sae_that_never_fires_is_named(spaces, texts):
     import warnings
