@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FINE', 'BITS', 'BEYOND', 'INSIDE', 'TOKEN_ONLY', 'Column', 'in_set', 'Panel', 'planes', 'quantise', 'vocabulary',
-           'panel_arrays', 'column_arrays', 'pair_flags', 'keep_pairs', 'points_of', 'given_of', 'pair_arrays']
+           'panel_arrays', 'column_arrays', 'pair_flags', 'rounded_up', 'keep_pairs', 'points_of', 'given_of',
+           'pair_arrays']
 
 # %% ../nbs/10a_panels.ipynb #89a53448
 from collections import Counter
@@ -360,10 +361,15 @@ def _hundredths(values, what):
                             'Use a correlation, a cosine or a share')
     return np.where(np.isnan(values), 0, np.rint(np.nan_to_num(values)*100).clip(-100, 100) + 101).astype(np.uint8)
 
+def rounded_up(
+    q,             # numbers from 0 to 1, (m,); NaN where nothing was tested
+) -> np.ndarray:   # (m,) float64
+    "q values in thousandths, as every page shows them: rounded up, so that none looks smaller than it is."
+    return np.ceil(np.asarray(q, np.float64)*1000 - 1e-6).clip(0, 1000)/1000
+
 def _thousandths(q):
-    "Numbers from 0 to 1 as thousandths plus 1, rounded up so that a q is never flattered; NaN as 0."
-    q = np.asarray(q, np.float64)
-    return planes(np.where(np.isnan(q), 0, np.ceil(np.nan_to_num(q)*1000 - 1e-6).clip(0, 1000) + 1), 2)
+    "q values as whole thousandths plus 1; NaN as 0."
+    return planes(np.nan_to_num(np.rint(rounded_up(q)*1000) + 1), 2)
 
 # %% ../nbs/10a_panels.ipynb #e11e0706
 @njit(cache=True)

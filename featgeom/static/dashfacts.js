@@ -37,14 +37,18 @@ export function claims(pair) {
   if (!there(pair.null) && !there(pair.q)) return ["Not tested against chance."];
   const beyond = there(pair.q) ? pair.q <= ALPHA : pair.score > pair.null;
   if (!beyond) return ["Not beyond chance: partners picked the same way by chance score as high."];
-  const out = ["Beyond chance: they fire together more than partners picked the same way by chance."];
+  const apart = pair.metric === "cosine";   // of decoder rows: no text had a part in the match
+  const out = [apart ? "Beyond chance: their decoder rows point more alike than the best of random rows."
+    : "Beyond chance: they fire together more than partners picked the same way by chance."];
   if (pair.token_only) out.push(`No more than a shared ${given}: nothing varies within one ${given}.`);
   else if (!there(pair.within) || !there(pair.within_p)) out.push(`Not tested within one ${given}.`);
   else if (pair.within_p > ALPHA)
     out.push(`Not beyond the ${given}: within one ${given} they go together no better than chance.`);
   else out.push(`Beyond the current ${given}: they go together among rows of one ${given} too.`);
   if (!there(pair.held)) return out;
-  if (pair.held_same !== false) out.push(`Half of the documents chooses it${pair.held_same ? " again" : ""}; `
+  if (apart) out.push(`No text had a part in choosing it; on half of the documents their correlation is ${
+    short(pair.held)}.`);
+  else if (pair.held_same !== false) out.push(`Half of the documents chooses it${pair.held_same ? " again" : ""}; `
     + `on the other half its score is ${short(pair.held)}.`);
   else out.push(`Half of the documents chooses another partner${there(pair.held_best)
     ? `, whose score on the other half is ${short(pair.held_best)}` : ""}; this one has ${short(pair.held)} there, but `
@@ -96,18 +100,19 @@ export function createHead(dash) {
   /** @param {any} pair */
   function evidence(pair) {
     const given = shown(pair.given || "token", 20), nulls = dash.nulls;
-    const again = pair.held_same !== false, held = again ? pair.held : null;
-    const found = { within: pair.token_only ? null : pair.within, held };
+    const apart = pair.metric === "cosine", again = apart || pair.held_same !== false, held = again ? pair.held : null;
+    const found = { within: pair.token_only ? null : pair.within, held: apart ? null : held };
     return [el("div", { class: "ds-evidence" }, scoreLine(pair.score, pair.null, found),
       part("score", short(number(pair.score)), pair.metric, "●"), 
       part("null", short(number(pair.null)), nulls.score, "┃"),
       there(pair.q) ? part("q", shortQ(pair.q), "share of false finds among pairs that look at least as good") : null,
       pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`)
         : part(`within ${given}`, short(number(pair.within)), nulls.within, "○"),
-      there(held) ? part("held out", short(held), nulls.held, "◇") : null,
+      there(held) ? part(apart ? "correlation held out" : "held out", short(held), nulls.held, apart ? "" : "◇") : null,
       there(held) && there(pair.held_chance) ? part("its null", short(pair.held_chance)) : null,
       again || !there(pair.held) ? null : el("span", { class: "ds-warn" }, "not chosen again on half of the documents"),
-      el("span", { class: pair.mutual ? null : "fg-muted" }, pair.mutual ? "mutual" : "not mutual")),
+      el("span", { class: pair.mutual ? null : "fg-muted" }, pair.mutual ? "mutual" : "not mutual"),
+      pair.why ? el("span", { class: "fg-muted fg-text" }, shown(pair.why, 300)) : null),
     el("p", { class: "ds-claims" }, claims(pair).join(" "))];
   }
   return {
@@ -168,6 +173,12 @@ export function createFacts(dash, act) {
       el("dt", { class: "fg-text", title: what || null }, shown(name, 40)), el("dd", {}, brief(number(stats[key])))]),
     there(meta.entropy) ? el("dt", { title: "of the shares of its tokens" }, "token entropy") : null,
     there(meta.entropy) ? el("dd", {}, `${brief(meta.entropy)} bits`) : null);
+  }
+
+  /** @param {Side} side */
+  function origin(side) {
+    const note = dash.spaces.find((o) => o.name === side.space)?.note;
+    return note ? el("p", { class: "ds-small fg-text" }, `${shown(side.space, 40)}: ${shown(note, 400)}`) : null;
   }
 
   /** @param {Side} side */
@@ -233,7 +244,7 @@ export function createFacts(dash, act) {
   const about = (side) => el("div", { class: "ds-two" },
     block("Top tokens", there(side.meta.n_tokens) ? `${grouped(side.meta.n_tokens)} different` : "",
       side.meta.dead ? el("p", { class: "ds-none" }, "none") : tokens(side)),
-    block("Statistics", side.meta.dead ? "" : side.meta.rare ? "too few to say" : "", statistics(side)));
+    block("Statistics", side.meta.dead ? "" : side.meta.rare ? "too few to say" : "", statistics(side), origin(side)));
   return {
     element, near,
     /** @param {Entry} entry */

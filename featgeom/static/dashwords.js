@@ -24,7 +24,7 @@ const WORDS = [
 /** @param {import("./dashdata.js").Dash} dash */
 export function helpText(dash) {
   const spaces = dash.spaces.map((o) => el("p", { class: "fg-text" }, el("b", {}, shown(o.name, 40)),
-    ` ${grouped(o.f)} features on ${grouped(o.n)} ${shown(o.rows, 20)}`, o.note ? `; ${shown(o.note, 300)}` : null));
+    ` ${grouped(o.f)} features on ${grouped(o.n)} ${shown(o.rows, 20)}`, o.note ? `; ${shown(o.note, 400)}` : null));
   const nulls = Object.entries(dash.nulls).flatMap(([name, words]) => (typeof words === "string" && words
     ? [el("dt", { class: "fg-text" }, Object.hasOwn(NULLS, name) ? NULLS[name] : shown(name, 40)),
       el("dd", { class: "fg-text" }, shown(words, 600))] : []));

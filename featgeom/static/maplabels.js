@@ -15,13 +15,14 @@ export function short(v) {
 }
 
 /**
- * A q value; the page holds thousandths, rounded up.
+ * A q value, rounded up: never shown smaller than it is. A map holds thousandths, rounded up as well.
  * @param {number} q
  */
 export function shortQ(q) {
   if (!Number.isFinite(q)) return "–";
-  if (q < 0.0011) return "≤ .001";
-  return q < 0.1 ? q.toFixed(3).replace(/^0/, "") : short(q);
+  const up = Math.ceil(1000 * q - 1e-4);   // 1e-4: what single precision leaves of a thousandth
+  if (up <= 1) return "≤ .001";
+  return up < 100 ? (up / 1000).toFixed(3).replace(/^0/, "") : short(Math.ceil(up / 10) / 100);
 }
 
 const NUMBERS = new Intl.NumberFormat("en");   // making one is slow

@@ -112,7 +112,10 @@ test("claims go no further than the tests of a pair, and never to causes", () =>
   assert.match(said({ q: null, null: null }), /^Not tested against chance\.$/);
   assert.match(said({ held: 0.7, held_same: true }), /chooses it again; on the other half its score is \.70\./);
   assert.match(said({ held: 0.7, held_same: false, held_best: 0.5 }), /another partner, whose score on the other half is \.50; this one has \.70 there, but those documents had a say/);
-  for (const patch of [{}, { q: 0.2 }, { token_only: true }, { held: 0.7, held_same: true }]) assert.doesNotMatch(said(patch), /caus|driv|because|same feature/i);
+  const apart = { metric: "cosine", within: null, within_p: null, held: 0.3, held_same: false };
+  assert.match(said(apart), /^Beyond chance: their decoder rows point more alike.*No text had a part in choosing it; on half of the documents their correlation is \.30\.$/);
+  assert.doesNotMatch(said(apart), /fire together|had a say|within one token: nothing/);
+  for (const patch of [{}, apart, { q: 0.2 }, { token_only: true }, { held: 0.7, held_same: true }]) assert.doesNotMatch(said(patch), /caus|driv|because|same feature/i);
 });
 
 const spaces = [{ name: "A" }, { name: "B" }];

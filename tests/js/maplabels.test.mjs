@@ -8,6 +8,12 @@ import { PARTNERS, tiny } from "./pair.mjs";
 test("numbers are written as in a table, and a q is never flattered", () => {
   assert.deepEqual([0.876, -0.124, 1, 0, NaN, -0.001].map(short), [".88", "−.12", "1.00", ".00", "–", ".00"]);
   assert.deepEqual([0, 0.001, 0.004, 0.0499, 0.1, 0.42, 1, NaN].map(shortQ), ["≤ .001", "≤ .001", ".004", ".050", ".10", ".42", "1.00", "–"]);
+  assert.deepEqual([0.00105, 0.00212, 0.0991, 0.1041, 0.9951].map(shortQ), [".002", ".003", ".10", ".11", "1.00"]);
+  for (let k = 0; k < 3000; k++) {   // as the map holds it, and as a dashboard does
+    const q = k / 3000 + 1e-5, coarse = Math.fround(Math.ceil(q * 1000 - 1e-6) / 1000);
+    assert.equal(shortQ(coarse), shortQ(q));
+    assert.ok(Number(shortQ(q).replace("≤ ", "")) >= q);
+  }
   assert.equal(grouped(1048576), "1,048,576");
 });
 
