@@ -67,7 +67,7 @@ def stories(test_data): return json.loads((test_data/'text/tinystories_1000.json
 
 @pytest.fixture(scope='module')
 def same(test_data, stories, tmp_path_factory):
-    return one_tokenizer(test_data, tmp_path_factory.mktemp('same'), stories[:250], 512, 200_000)
+    return one_tokenizer(test_data, tmp_path_factory.mktemp('same'), stories[:200], 512, 120_000)
 
 @pytest.fixture(scope='module')
 def other(test_data, stories, tmp_path_factory):

@@ -239,6 +239,8 @@ def compared(report, ours, theirs, folder, args):
     report.say('SAEDashboard 0.8.0, text to a page', f'{both:.1f} features a second; {theirs[0]["size"]/args.features/1e3:.0f} kB of page a feature')
     report.at_least('ratio, payloads to its data', f'{fast/run:,.0f} times as many features a second ({own/cpu:,.0f} times by processor time)', fast/run, FASTER, 'times')
     report.say('ratio, text to page', f'{whole/both:,.0f} times')
+    slow = sum(o['read'] + o['pack'] for o in ours)/sum(o['read cpu'] + o['pack cpu'] for o in ours)/(theirs_rate('cpu')/run)
+    if slow > 1.2: report.say('  this machine was busy', f'while ours ran, more than while theirs did: ours waited {slow:.1f} times as long for a second of processor time')
     report.say('the 20 largest activations are the same', f'of {same:.1%} of the features; they differ by at most {worst:.1e} of the largest', 'all', same == 1)
 
 def main(args):
