@@ -15,7 +15,7 @@ import numpy as np
 
 from .core import (FeatgeomError, check_kind, check_numbers, check_whole, fingerprint, read_json, to_path,
                            write_bytes, write_json)
-from .columns import COLUMNS, Columns, scatter, write_columns
+from .columns import COLUMNS, Columns, sort_by_feature, write_columns
 from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_meta, check_values, damaged, file_hash,
                              is_shard, lock, read_tensors, request_of, same_request, sealed, shard_bytes,
                              shard_layout, shard_name, shard_rows, unlock, writing)
@@ -265,7 +265,7 @@ class FeatureActs:
                 at[k] = part.stop
         for first, parts in () if self.dense else self._parts():
             indptr, indices, data = (np.asarray(o) for o in parts)
-            scatter(indptr, indices, data.astype(np.float32, copy=False), first, slot, at, rows, values)
+            sort_by_feature(indptr, indices, data.astype(np.float32, copy=False), first, slot, at, rows, values)
 
     def index(self,
         progress: bool=False,  # show a bar

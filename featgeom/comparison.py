@@ -82,7 +82,7 @@ class Comparison(Result):
 
     def agreement(self,
         pairs=None,       # some of `pairs`; None: the best partner of every feature of A
-        held: bool=True,  # also on documents that had no part in choosing the partner; needs four
+        held: bool=True,  # also the score on half of the documents, after the other half chose again; needs four
     ) -> Pairs:           # with further columns
         "Pairs with what else their ends share, each beside its chance: rows, ranks, tokens, labels, held-out score."
         pairs, (a, b), acts = self.pairs.best() if pairs is None else pairs, self.readings, (self.acts_a, self.acts_b)
@@ -146,13 +146,14 @@ class Comparison(Result):
         title: str=None,      # of the browser's tab; None: the names of both spaces
         sidecar: bool=False,  # the data in a file beside the page: for very many features
         read: int=0,          # so many of the best pairs to read under the map, see `dashboard`
+        max_mb: float=10,     # refuse to write a larger page
     ):
         "Write the linked map as one HTML file that needs neither kernel nor network."
         title = title or f'{self.acts_a.name} and {self.acts_b.name}'
-        if not check_whole('read', read, 0): return self.map.save(path, title=title, sidecar=sidecar)
+        if not check_whole('read', read, 0): return self.map.save(path, title, max_mb, sidecar)
         if sidecar:
             raise FeatgeomError(f'sidecar=True and read={read}', 'One of them', 'Save the map and c.dashboard() apart')
-        return save_together(path, self.map, self.dashboard(most=read), title=title)
+        return save_together(path, self.map, self.dashboard(most=read), title=title, max_mb=max_mb)
 
     def _repr_mimebundle_(self, **kwargs): return self.map._repr_mimebundle_(**kwargs)
 
