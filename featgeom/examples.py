@@ -269,14 +269,15 @@ def _offer(row, value, rows, values, have, text):
 # %% ../nbs/08c_examples.ipynb #1b05e905
 @njit(cache=True, nogil=True)
 def _draw(keys, at, values, state, rows, out, text):
-    "Fill a stratum with random entries among `keys`, which are shuffled as far as needed."
-    have = 0
-    for t in range(len(keys)):
-        if have == len(rows): return
-        j = t + _below(len(keys) - t, state)
-        keys[t], keys[j] = keys[j], keys[t]
+    "Fill a stratum with random entries among `keys`, which are shuffled as far as needed and put back in order."
+    have, t, other = 0, 0, np.empty(len(keys), np.int64)
+    while t < len(keys) and have < len(rows):
+        other[t] = t + _below(len(keys) - t, state)
+        keys[t], keys[other[t]] = keys[other[t]], keys[t]
         x = _entry(keys[t])
         have = _offer(at[x], values[x], rows, out, have, text)
+        t += 1
+    for i in range(t - 1, -1, -1): keys[i], keys[other[i]] = keys[other[i]], keys[i]
 
 @njit(cache=True, nogil=True)
 def _silent_rows(at, text, found):
@@ -311,7 +312,7 @@ def _silent(at, state, rows, out, text):
 
 @njit(cache=True, nogil=True)
 def _pick(lo, hi, ids, pointers, at, values, keys, text, sizes, seed, rows, out, same):
-    "All strata of columns lo..hi; `keys` are in order in each column, and are shuffled."
+    "All strata of columns lo..hi; `keys` are in order in each column. No stratum depends on the size of another."
     state, ends = np.zeros(1, np.uint64), np.cumsum(sizes)
     for c in range(lo, hi):
         part = slice(pointers[c], pointers[c + 1])

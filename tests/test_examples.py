@@ -78,6 +78,17 @@ def test_every_stratum_is_what_its_words_say(n, density, seed, vocab, signed, de
             np.testing.assert_array_equal(examples.values[i, a:b], np.where(examples.rows[i, a:b] >= 0, x[examples.rows[i, a:b], i], 0))
 
 
+def test_no_stratum_depends_on_what_else_is_asked_for():
+    acts = make(600, 4, .4, 5, 40, signed=True, dense=False)
+    whole = pick_examples(acts, each=3, random=5, silent=5, seed=7)
+    for less in (dict(each=0), dict(each=1), dict(k=0), dict(random=2), dict(silent=0), dict(each=4, k=3, random=9)):
+        some = pick_examples(acts, **{**dict(each=3, random=5, silent=5), **less}, seed=7)
+        for name in STRATA:
+            for i in range(4):
+                a, b = part(whole, name, i), part(some, name, i)
+                assert a[:len(b)] == b[:len(a)], (less, name)
+
+
 def test_random_ones_are_equally_likely():
     "4 of 40 hits, 3,000 seeds: every hit as often as every other; so are the silent rows."
     x = np.zeros((400, 1), 'f4')
