@@ -7,6 +7,7 @@ __all__ = ['KINDS', 'STRATA', 'Task', 'tasks_of', 'keywords', 'keyword_judge', '
 
 # %% ../nbs/08h_judging.ipynb #21f358b6
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 import re, unicodedata
 
@@ -15,12 +16,12 @@ from tqdm.auto import tqdm
 import lazy_loader as lazy
 import numpy as np
 
-from .core import FeatgeomError, Result, check_kind, check_whole, generator
+from .core import FeatgeomError, Result, check_kind, check_whole, fingerprint, generator
 from .acts import FeatureActs
 from .features import firing_counts
 from .examples import Examples, windows
 from .labels import Labels, explained_rows, origin_of
-from .labelling import marked
+from .labelling import Journal, marked
 
 # %% ../nbs/08h_judging.ipynb #db5179ac
 _pandas = lazy.load('pandas')
@@ -42,7 +43,9 @@ def tasks_of(
     strata=('top', 'q', 'random'),    # of `STRATA`
     seed: int=0,
 ):                                    # of (feature, {kind: Task})
-    "The tasks of each feature in order: examples that no label is made from, each place once, in random order."
+    """The tasks of each feature in order: examples that no label is made from, each place once, in random order.
+
+    The shares of tokens in labels of `auto_labels` are counted over all rows, also those: judge them on others."""
     seed, parts = check_whole('seed', seed, 0), [o for name in strata for o in STRATA[name]]
     first, last = windows(examples.acts, explained_rows(examples), examples.left, examples.right)
     for feature, found in examples.each(features, [*parts, 'silent']):
@@ -200,7 +203,8 @@ def _p_words(p, draws):
 # %% ../nbs/08h_judging.ipynb #23647924
 def score_labels(
     labels: Labels,
-    examples: Examples,               # of the same space; best of documents that the labels were not made from
+    examples: Examples,               # of the same space; best of documents that the labels were not made from; the
+                                      # passages where features are silent are those of its stratum 'silent'
     judge,                            # judge(kind, label, items) -> numbers
     kinds=KINDS,
     strata=('top', 'q', 'random'),    # 'top', 'q' (the quarters), 'random', 'near zero'
@@ -212,34 +216,53 @@ def score_labels(
     draws: int=9999,                  # of the permutation tests
     seed: int=0,
     progress: bool=False,             # show a bar
+    path=None,                        # a journal (.jsonl) of the judge's answers: what stands there is not asked again
 ) -> LabelScores:
     """Detection, fuzzing and simulation scores of labels, beside shuffled labels and random features.
 
-    Raises `FeatgeomError` for labels of another SAE, and for a judge that fails ten times before it ever succeeds."""
+    Raises `FeatgeomError` for labels of another SAE, for examples without silent passages to tell active ones from,
+    for a judge that fails ten times before it ever succeeds, and for the journal of another judge."""
     kinds, strata = _choice('kinds', kinds, KINDS), _choice('strata', strata, STRATA)
     shuffles, least, draws = (check_whole(*o) for o in (('shuffles', shuffles), ('least', least), ('draws', draws)))
     seed = check_whole('seed', seed, 0)
     if not callable(judge):
         raise FeatgeomError(f'judge of type {type(judge).__name__}', 'A function', 'Pass keyword_judge')
-    check_kind('labels', labels, Labels).check(check_kind('examples', examples, Examples).acts)
     random = {} if random is None else random if isinstance(random, dict) else {'random features': random}
+    for pair in ((labels, examples), *random.values()): _check_pair(pair, kinds, least)
     some = np.intersect1d(labels.ids, examples.ids)
     if ids is not None: some = np.intersect1d(some, examples.acts.check_features(ids))
-    court = _Court(judge, kinds, strata, least, seed)
     some = _often(some, examples, min_fires)
-    own, other = court.sit(labels, examples, some, shuffles, progress)
-    nulls = {name: court.sit(a, b, _often(np.intersect1d(a.ids, b.ids), b, min_fires), 0, progress)[0]
-             for name, (a, b) in random.items()}
+    with _remembering(judge, path) as judge:
+        court = _Court(judge, kinds, strata, least, seed)
+        own, other = court.sit(labels, examples, some, shuffles, progress)
+        nulls = {name: court.sit(a, b, _often(np.intersect1d(a.ids, b.ids), b, min_fires), 0, progress)[0]
+                 for name, (a, b) in random.items()}
     rng, cells = generator(seed), [(k, s) for k in range(len(kinds)) for s in range(1 + len(strata))]
     p = np.full((len(kinds), 1 + len(strata)), np.nan)
     random_p = {name: p.copy() for name in nulls}
     for cell in cells:
         p[cell] = _swap_p(own[cell], other[cell], draws, rng)
         for name, o in nulls.items(): random_p[name][cell] = _mix_p(own[cell], o[cell], draws, rng)
-    same = labels.meta.get('rows') == origin_of(examples.acts)
-    note = 'labels and judge saw the same documents, at other places' if same else 'judged on other rows than labelled'
     return LabelScores(labels.source, labels.space, kinds, ('all', *strata), some, own, other, p, nulls, random_p,
-                       dict(court.counts), dict(court.failed), note, draws, seed)
+                       dict(court.counts), dict(court.failed), _seen_before(labels, examples), draws, seed)
+
+def _seen_before(labels, examples):
+    "What labels had seen of the rows that they are judged on."
+    if labels.meta.get('rows') != origin_of(examples.acts): return 'judged on other rows than labelled'
+    counted = labels.meta.get('made') == 'counted from examples'
+    return 'the shares of tokens in the labels were counted over all rows, the judged ones too' if counted else \
+        'labels and judge saw the same documents, at other places'
+
+def _check_pair(pair, kinds, least):
+    "Labels and examples of one space, fit for the judge."
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise FeatgeomError(f'random features as {type(pair).__name__}', 'A pair (Labels, Examples)', 'Pass both')
+    labels, examples = check_kind('labels', pair[0], Labels), check_kind('examples', pair[1], Examples)
+    labels.check(examples.acts)
+    a, b = examples.strata['silent']
+    if 'detection' in kinds and b - a < least:
+        raise FeatgeomError(f'{b - a} silent examples a feature', f'At least {least}, to tell active passages from',
+                            'Pass pick_examples(acts, silent=12)')
 
 def _often(ids, examples, min_fires):
     "Those of some features that are active often enough."
@@ -296,22 +319,29 @@ def _foreign(said, seed, r):
     for a, b in zip(ring, np.roll(ring, 1)): out[a] = said[b] if a != b else ''
     return out
 
-def _numbers(kind, answer, task):
-    "Answers as arrays; raises for another shape. With the number of items that have none and count as wrong."
+def _usable(kind, answer, items):
+    "An answer as lists of float, with None for what is no number; raises for another shape."
     answer = list(answer)
-    if len(answer) != len(task.items): raise ValueError(f'{len(answer)} answers to {len(task.items)} items')
-    if kind == 'simulation':
-        answer = [np.array([_number(v) for v in o]) for o in answer]
-        if any(len(o) != len(t) for o, t in zip(answer, task.truth)): raise ValueError('not one number a token')
-        bad = [not np.isfinite(o).all() for o in answer]
-        return [-t if b else o for o, t, b in zip(answer, task.truth, bad)], sum(bad)
-    values = np.array([_number(o) for o in answer])
-    bad = ~((values >= 0) & (values <= 1))
-    return np.where(bad, ~np.array(task.truth, bool), values >= .5), int(bad.sum())
+    if len(answer) != len(items): raise ValueError(f'{len(answer)} answers to {len(items)} items')
+    if kind != 'simulation': return [_number(o) for o in answer]
+    answer = [[_number(v) for v in o] for o in answer]
+    if any(len(o) != len(tokens) for o, tokens in zip(answer, items)): raise ValueError('not one number a token')
+    return answer
 
 def _number(value):
-    "A number, NaN for anything else."
-    return float(value) if isinstance(value, (int, float, np.integer, np.floating, np.bool_)) else np.nan
+    "A finite number, None for anything else."
+    value = float(value) if isinstance(value, (int, float, np.integer, np.floating, np.bool_)) else np.nan
+    return value if np.isfinite(value) else None
+
+def _numbers(kind, answer, task):
+    "Answers as arrays, and the number of items that have none and count as wrong."
+    answer = _usable(kind, answer, task.items)
+    if kind == 'simulation':
+        bad = [None in o for o in answer]
+        return [-t if b else np.array(o) for o, t, b in zip(answer, task.truth, bad)], sum(bad)
+    values = np.array(answer, float)
+    bad = ~((values >= 0) & (values <= 1))
+    return np.where(bad, ~np.array(task.truth, bool), values >= .5), int(bad.sum())
 
 def _scores(kind, answers, task, strata, least):
     "The score over all active passages and over those of each stratum, (1 + s,); NaN with too few on either side."
@@ -352,6 +382,27 @@ def _mix_p(own, other, draws, rng):
     def gap(o): return o[:n].mean() - o[n:].mean()
     drawn = [gap(rng.permutation(both)) for _ in range(draws)]
     return (1 + int((np.array(drawn) >= gap(both) - 1e-12).sum()))/(draws + 1)
+
+# %% ../nbs/08h_judging.ipynb #ba6bbfa3
+@contextmanager
+def _remembering(judge, path):
+    "A judge whose usable answers stand in a journal and are not asked for again."
+    if path is None:
+        yield judge
+        return
+    said, name = {}, getattr(judge, '__name__', type(judge).__name__)
+    def keep(line): said[line['asked']] = line['answer']
+    def ask(kind, label, items):
+        asked = fingerprint([kind, label, items])
+        if asked not in said:
+            answer = judge(kind, label, list(items))
+            journal.add(dict(asked=asked, answer=_usable(kind, answer, items)))
+        return said[asked]
+    with Journal(path, dict(kind='journal of scores of featgeom', format=1, judge=name), keep) as journal:
+        try: yield ask
+        except BaseException as e:
+            e.add_note(f'{len(said):,} answers are kept in {journal.path}; the same call goes on from there')
+            raise
 
 # %% ../nbs/08h_judging.ipynb #c22c3934
 def moved_features(

@@ -229,6 +229,8 @@ class LogitEffects(Result):
     n_vocab: int             # tokens
     note: str                # what is left out
     seed: int = 0            # of the random directions
+    n_features: int = 0      # of the space
+    sae_hash: str = ''       # of its SAE
 
     def table(self):
         "A feature and token a row as a pandas DataFrame, those raised first."
@@ -270,7 +272,8 @@ def logit_effects(
     _, most, _, least, shapes = _effects(chance, weight, enter, 1)
     return LogitEffects(ids, up, raised, down, lowered, up_text, down_text, *shape.T.astype(np.float32),
                         float(np.quantile(np.maximum(most, -least), .95)), float(np.quantile(shapes[:, 1], .95)),
-                        len(known), note, int(seed) if isinstance(seed, (int, np.integer)) else -1)
+                        len(known), note, int(seed) if isinstance(seed, (int, np.integer)) else -1,
+                        space.f, space.sae.hash)
 
 def _ended(model, tokens, effect, dead):
     "Tokens, effects and shown tokens of one end, (m, k) each, with nothing for features without a decoder row."

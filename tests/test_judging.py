@@ -217,6 +217,48 @@ def test_a_judge_cannot_change_the_task(zoo):
 def test_doors(kw, words, zoo):
     with pytest.raises(FeatgeomError, match=words): score_labels(**{**dict(labels=zoo.labels, examples=zoo.examples, judge=keyword_judge), **kw})
 
+def test_examples_that_cannot_be_judged_and_odd_random_features_are_refused(zoo):
+    bare = pick_examples(zoo.unseen, SOME, silent=1)
+    with pytest.raises(FeatgeomError, match='1 silent examples a feature. At least 2.*silent=12'): score_labels(zoo.labels, bare, keyword_judge)
+    with pytest.raises(FeatgeomError, match='0 silent'): score_labels(zoo.labels, zoo.examples, keyword_judge, random=(zoo.labels, pick_examples(zoo.unseen, SOME, silent=0)))
+    assert np.isfinite(score_labels(zoo.labels, bare, keyword_judge, 'fuzzing', draws=9).own[0, 0]).any()
+    for odd in (5, (5, 6), (zoo.labels,), {'a': None}, {'a': (zoo.labels, zoo.labels)}, (Labels.of_dict({0: 'a'}, 1024), zoo.examples)):
+        with pytest.raises(FeatgeomError): score_labels(zoo.labels, zoo.examples, keyword_judge, 'detection', random=odd, draws=9)
+
+def test_the_note_says_what_labels_had_seen(zoo):
+    own = pick_examples(zoo.told, SOME)
+    asked = Labels('me', zoo.labels.space, 256, zoo.labels.ids, zoo.labels.text, dict(zoo.labels.meta, made='asked'))
+    said = [score_labels(labels, examples, keyword_judge, 'detection', ids=[0, 8], draws=9).note for labels, examples in ((zoo.labels, own), (asked, own), (zoo.labels, zoo.examples))]
+    assert 'counted over all rows' in said[0] and 'same documents' in said[1] and 'other rows' in said[2]
+
+def test_answers_in_a_journal_are_not_asked_for_again(zoo, tmp_path):
+    asked, path = [], tmp_path/'said.jsonl'
+    def judge(kind, label, items):
+        asked.append((kind, label, str(items)))
+        if len(asked) in (5, 40): raise KeyboardInterrupt
+        if len(asked) % 11 == 0: raise TimeoutError('slow')
+        if len(asked) % 13 == 0: return [1.]*(len(items) + 1)
+        return [np.nan, None, *keyword_judge(kind, label, items)[2:]] if kind == 'fuzzing' else keyword_judge(kind, label, items)
+    def call(**more): return score_labels(zoo.labels, zoo.examples, judge, draws=9, path=path, random=(zoo.labels, zoo.examples), **more)
+    for n in (5, 40):
+        with pytest.raises(KeyboardInterrupt) as caught: call()
+        assert len(asked) == n and 'answers are kept' in ''.join(caught.value.__notes__)
+    first = call()
+    done, lines = len(asked), len(path.read_text().splitlines()) - 1
+    assert first.counts['failed'] > 5 and lines < len(set(asked)), 'failures are not kept'
+    second = call()
+    assert len(asked) - done < 2*first.counts['failed'] and second.counts['failed'] < first.counts['failed']
+    while call().counts['failed']: pass
+    before, whole = len(asked), call()
+    assert len(asked) == before
+    def same(kind, label, items): return [np.nan, None, *keyword_judge(kind, label, items)[2:]] if kind == 'fuzzing' else keyword_judge(kind, label, items)
+    free = score_labels(zoo.labels, zoo.examples, same, draws=9, random=(zoo.labels, zoo.examples))
+    assert np.array_equal(whole.own, free.own, equal_nan=True) and np.array_equal(whole.shuffled, free.shuffled, equal_nan=True) and whole.counts == free.counts
+    with pytest.raises(FeatgeomError, match='judge: judge there, keyword_judge now'): score_labels(zoo.labels, zoo.examples, keyword_judge, path=path)
+    (tmp_path/'thesis.txt').write_text('mine')
+    with pytest.raises(FeatgeomError, match='no journal of scores'): score_labels(zoo.labels, zoo.examples, keyword_judge, path=tmp_path/'thesis.txt')
+    assert (tmp_path/'thesis.txt').read_text() == 'mine'
+
 # ---- random features
 
 def test_moved_features_fire_as_often_elsewhere(zoo):

@@ -13,7 +13,8 @@ from featgeom.core import FeatgeomError
 from featgeom.examples import pick_examples
 from featgeom.features import feature_stats, top_tokens
 from featgeom.labelling import PROMPT, export_examples, label_with, marked, prompt_of
-from featgeom.labels import LONGEST, Labels, auto_labels, explained_rows, one_line, read_delphi, read_neuronpedia
+from featgeom.labels import LONGEST, Labels, auto_labels, can_be_seen, explained_rows, one_line, read_delphi, read_neuronpedia
+from featgeom.logits import LogitEffects
 from featgeom.shards import Rows
 
 HOSTILE = ['</script><script>alert(1)</script>', '"\'`${x}', 'a\0b\x1b[31m', '\u202egnp.exe', '\ud800 half', '«»', '日本語 👑👩‍👩‍👧', '{0} %s {passages}',
@@ -182,12 +183,44 @@ def test_rare_and_signed_features_and_rows_without_texts(small):
     bare = FeatureActs.from_csr(small.csr(), Rows(doc=small.rows.doc, token_id=small.rows.token_id), 'bare')       # no texts, no strings
     assert auto_labels(pick_examples(bare))[3] == f'#{small.rows.token_id[small.column(3)[0][0]]} 100 % | after "#{small.rows.token_id[small.column(3)[0][0] - 1]}" 10 of 10'
 
+def effects_of(acts, ids=(0,), up_text=(('a',),), up_effect=((1.,),), chance=1., **of):
+    "Logit effects whose other fields nobody reads."
+    up_text, up_effect, none = np.array(up_text), np.array(up_effect), np.zeros(len(ids))
+    at = np.zeros(up_text.shape, np.int32)
+    return LogitEffects(np.array(ids), at, up_effect, at, -up_effect, up_text, up_text, none, none, chance, 3., 99, '', **{'n_features': acts.n_features, 'sae_hash': '', **of})
+
 def test_logit_effects_beyond_chance_end_a_label(picked):
-    from types import SimpleNamespace
-    logits = SimpleNamespace(ids=np.array([0, 3]), up_text=np.array([['␣crown', '␣throne', 'x', ''], ['a', 'b', 'c', 'd']]),
-                             up_effect=np.array([[3, 2, .1, np.nan], [.5, .4, .3, .2]]), chance_effect=1.)
+    logits = effects_of(picked.acts, ids=[0, 3], up_text=[['␣crown', '␣throne', 'x', ''], ['a', 'b', 'c', 'd']], up_effect=[[3, 2, .1, np.nan], [.5, .4, .3, .2]])
     labels = auto_labels(picked, logits=logits)
     assert labels[0].endswith('| raises crown, throne') and 'raises' not in labels[3]
+
+def test_what_is_about_other_rows_or_another_sae_makes_no_label(zoo, small, picked):
+    space, acts, examples = zoo
+    part = acts.select(np.arange(500))
+    for what, match in [(dict(tops=top_tokens(small)), 'tops of 8 features'), (dict(tops=top_tokens(part)), 'tops of 256 features and 500 rows'), (dict(stats=feature_stats(part)), 'stats of 256 features and 500'),
+                        (dict(tops=5), 'tops of type int'), (dict(stats=top_tokens(acts)), 'stats of type TopTokens'), (dict(logits=3), 'logits of type int'),
+                        (dict(logits=effects_of(small)), 'effects of 8 features'), (dict(logits=effects_of(acts, sae_hash='f'*64)), 'SAE ffffffff')]:
+        with pytest.raises(FeatgeomError, match=match): auto_labels(examples, **what)
+    mine = fg.logit_effects(space, k=3)
+    assert (mine.n_features, mine.sae_hash) == (256, space.sae.hash)
+    assert 'raises' in ' '.join(auto_labels(examples, top_tokens(acts, 8), feature_stats(acts), mine).text)
+
+@pytest.mark.parametrize('shift', [10**6, -10**6, -5])
+def test_offsets_outside_of_a_text_make_labels_without_words(small, shift):
+    rows = Rows(doc=small.rows.doc, pos=small.rows.pos, token_id=small.rows.token_id, start=small.rows.start + shift, end=small.rows.end + shift)
+    moved = FeatureActs.from_csr(small.csr(), rows, 'moved', small.texts, small.tokens)
+    label = auto_labels(pick_examples(moved))[0]
+    assert 'king' in label and 'in "' not in label if abs(shift) > 5 else label
+
+@pytest.mark.parametrize('text', ['\u200b', '\u200d', '\U000e0041', '\u2060 \u200c', '\u2800', '\u3164', '\ue000', '\ufe0f', '\u115f', '\u00ad'])
+def test_what_nobody_sees_is_no_answer_and_shown_by_its_code(text, picked, tmp_path):
+    assert not can_be_seen(text) and all('⟨' in o for o in one_line(text).split()) and one_line(one_line(text)) == one_line(text)
+    assert one_line(f'king{text[0]}s') != f'king{text[0]}s' or text[0] in '\u200c\u200d\ufe0f'
+    labels = label_with(lambda prompt: text, picked, tmp_path/'j.jsonl', ids=[0], retries=0)
+    assert not len(labels) and labels.meta['counts'] == {'nothing that can be seen': 1}
+
+def test_joined_letters_stay_joined():
+    for text in ('मى‌خواهم', '👩‍👩‍👧', 'e\u0301', '日本'): assert one_line(text) == text and can_be_seen(text)
 
 def test_hostile_tokens_in_labels_stay_text():
     texts = [f'say {HOSTILE[0].replace(" ", "")} now \u202e end' for _ in range(12)]
@@ -220,6 +253,20 @@ def test_all_forms_of_an_export_are_read(name, pack, tmp_path):
 def test_batches_are_read_in_the_order_of_their_numbers(tmp_path):
     for i in (0, 2, 10): (tmp_path/f'batch-{i}.jsonl.gz').write_bytes(gzip.compress(lines([row(7, f'batch {i}')])))
     assert read_neuronpedia(tmp_path, 8)[7] == 'batch 0'
+
+def test_a_score_that_is_no_number_beats_none(tmp_path):
+    path = tmp_path/'x.jsonl'
+    path.write_bytes(b''.join(json.dumps(row(1, text, scoreV1=score)).encode() + b'\n' for text, score in [('bad', float('nan')), ('good', .9), ('worse', float('nan'))]))
+    assert read_neuronpedia(path, 5)[1] == 'good'
+
+def test_a_file_of_countless_lines_ends(tmp_path, monkeypatch):
+    from featgeom import labels
+    monkeypatch.setattr(labels, '_LINES', 1000)
+    (tmp_path/'x.jsonl').write_bytes(lines([row(1, 'a')]) + b'\n'*999)
+    assert read_neuronpedia(tmp_path/'x.jsonl', 5)[1] == 'a'
+    (tmp_path/'x.jsonl').write_bytes(lines([row(1, 'a')]) + b'\n'*1000)
+    with pytest.raises(FeatgeomError, match='more than 1,000 lines'): read_neuronpedia(tmp_path/'x.jsonl', 5)
+    with pytest.raises(FeatgeomError, match='n_features'): Labels('me', 's', 10**15, np.array([1]), ('a',))
 
 def test_exports_of_another_sae_are_refused(tmp_path, zoo):
     path = tmp_path/'x.jsonl'
@@ -328,11 +375,11 @@ def test_what_was_answered_survives_a_raise_and_is_not_asked_again(picked, tmp_p
             if len(asked) in (3, 5): raise stop('a', 'b', 'c') if stop is FeatgeomError else stop('stopped')
             return answer(prompt)
         for _ in range(2):
-            with pytest.raises(stop) as caught: label_with(raising, picked, path)
+            with pytest.raises(stop) as caught: label_with(raising, picked, path, source='answer')
         assert 'the same call goes on' in ''.join(caught.value.__notes__)
         labels = label_with(raising, picked, path, source='answer')
         assert (labels.ids.tolist(), labels.text, labels.meta) == (whole.ids.tolist(), whole.text, whole.meta)
-        assert len(asked) == len(whole) + 2 and label_with(raising, picked, path).text == whole.text and len(asked) == len(whole) + 2
+        assert len(asked) == len(whole) + 2 and label_with(raising, picked, path, source='answer').text == whole.text and len(asked) == len(whole) + 2
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='kills a forked process')
 def test_a_kill_half_way_loses_nothing(zoo, tmp_path):
@@ -369,15 +416,15 @@ def test_nonsense_is_asked_again_and_then_counted_never_kept(bad, reason, picked
     def sometimes(prompt):
         asked.append(prompt)
         return bad if prompt.count('«king»') > 8 else answer(prompt)
-    labels = label_with(sometimes, picked, tmp_path/'x.jsonl', retries=2)
+    labels = label_with(sometimes, picked, tmp_path/'x.jsonl', retries=2, source='answer')
     failed = [id for id in (0, 3)]
     assert labels.meta['counts'] == {reason: 2} and labels.meta['failed'] == {str(o): reason for o in failed}
     assert not set(failed) & set(labels.ids.tolist()) and len(asked) == len(labels) + 3*2
-    label_with(sometimes, picked, tmp_path/'x.jsonl')
+    label_with(sometimes, picked, tmp_path/'x.jsonl', source='answer')
     assert len(asked) == len(labels) + 3*2
     good = label_with(answer, picked, tmp_path/'x.jsonl', again=True)
     assert good.meta['counts'] == {} and len(good) == len(labels) + 2
-    assert label_with(sometimes, picked, tmp_path/'x.jsonl').text == good.text
+    assert label_with(sometimes, picked, tmp_path/'x.jsonl', source='answer').text == good.text
 
 def test_an_answer_after_a_retry_is_kept(picked, tmp_path):
     asked = []
@@ -397,9 +444,20 @@ def test_journals_of_something_else_are_refused_untouched(picked, small, tmp_pat
         path.write_bytes(data)
         with pytest.raises(FeatgeomError): label_with(answer, picked, path)
         assert path.read_bytes() == data
+    text = b'My only copy of this, without a line end'
+    for data in (text, b'One line\n' + text, text + b'\nand a second', b'\0'*100, before + text[:7] + b'\n' + text, b'{"kind": "another", "format": 1}\n{"id": 1'):
+        path.write_bytes(data)
+        with pytest.raises(FeatgeomError, match='no journal of labels'): label_with(answer, picked, path)
+        assert path.read_bytes() == data, 'what is no journal is never written to'
     with pytest.raises(FeatgeomError): label_with(answer, picked, tmp_path)
     with pytest.raises(FeatgeomError): label_with(answer, picked, path/'x.jsonl')
     assert len(label_with(answer, picked, tmp_path/'new'/'folder'/'x.jsonl')) == 7
+
+def test_labels_of_one_source_do_not_become_those_of_another(picked, tmp_path):
+    def another(prompt): return 'mine'
+    label_with(answer, picked, tmp_path/'x.jsonl', ids=[0])
+    with pytest.raises(FeatgeomError, match='source: answer there, another now'): label_with(another, picked, tmp_path/'x.jsonl')
+    assert label_with(another, picked, tmp_path/'x.jsonl', source='answer', ids=[0, 3]).source == 'answer', 'who says so takes it over'
 
 def test_one_writer_at_a_time(picked, tmp_path):
     inside, go = threading.Event(), threading.Event()
@@ -407,7 +465,7 @@ def test_one_writer_at_a_time(picked, tmp_path):
         inside.set()
         go.wait(20)
         return answer(prompt)
-    thread = threading.Thread(target=lambda: label_with(slow, picked, tmp_path/'x.jsonl'))
+    thread = threading.Thread(target=lambda: label_with(slow, picked, tmp_path/'x.jsonl', source='answer'))
     thread.start()
     inside.wait(20)
     with pytest.raises(FeatgeomError, match='being written'): label_with(answer, picked, tmp_path/'x.jsonl')
@@ -416,7 +474,7 @@ def test_one_writer_at_a_time(picked, tmp_path):
     assert len(label_with(answer, picked, tmp_path/'x.jsonl')) == 7 and sorted(o.name for o in tmp_path.iterdir()) == ['x.jsonl']
 
 def test_some_features_now_others_later(picked, tmp_path):
-    first = label_with(answer, picked, tmp_path/'x.jsonl', ids=[5, 0])
+    first = label_with(answer, picked, tmp_path/'x.jsonl', ids=[5, 0], source='f')
     assert first.ids.tolist() == [0, 5]
     asked = []
     every = label_with(lambda p: asked.append(p) or answer(p), picked, tmp_path/'x.jsonl', source='f')
