@@ -325,27 +325,42 @@ def merged(one: Lists, two: Lists) -> Lists:
 
 # %% ../nbs/08a_products.ipynb #31e7db83
 @njit(cache=True, nogil=True)
-def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, shift, jaccard, signed,
-                   top_a, who_a, top_b, who_b):
-    "Best partners of columns of A among rows of B (moved by `shift`), and the reverse."
+def _reach(index, first, last, own):
+    "The first of the records first..last of a row, in which features rise, that is of feature `own` or a later one."
+    while first < last:
+        middle = (first + last)//2
+        if index[2*middle] < own: first = middle + 1
+        else: last = middle
+    return first
+
+@njit(cache=True, nogil=True)
+def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, shift, alike, jaccard,
+                   signed, top_a, who_a, top_b, who_b):
+    """Best partners of columns of A among rows of B (moved by `shift`), and the reverse.
+
+    Of a side with itself (`alike`) each two features are met once, each feature meets itself in the list of A."""
     k, f = top_a.shape[1], stat_b.shape[1]
     total, met, low_b, scale_b, tilt_b = np.zeros(f), np.zeros(f, np.bool_), top_b[:, k-1].copy(), stat_b[0].copy(), \
         stat_b[1]
     root, can = 1. if jaccard else np.sqrt(n), np.zeros(128, np.bool_)
     scale_b /= root
     for i in range(len(ap) - 1):
+        own = first_a + i - first_b if alike else -1
         for x in range(ap[i], ap[i+1]):
             r = ai[x] + shift
             if r >= n: r -= n
+            first, last = bp[r], bp[r+1]
+            if alike: first = _reach(bi, first, last, own)
+            who, what = bi[2*first:2*last], bv[2*first:2*last]     # no index below 0 can be read: twice as fast
             if jaccard:
-                for y in range(bp[r], bp[r+1]): total[bi[2*y]] += 1.
+                for y in range(len(who)//2): total[who[2*y]] += 1.
                 continue
             v = np.float64(av[x])
             if signed:
-                for y in range(bp[r], bp[r+1]): met[bi[2*y]] = True
-            for y in range(bp[r], bp[r+1]): total[bi[2*y]] += v*bv[2*y + 1]
+                for y in range(len(who)//2): met[who[2*y]] = True
+            for y in range(len(who)//2): total[who[2*y]] += v*what[2*y + 1]
         p, q, low = stat_a[0, i]/root, stat_a[1, i], -np.inf
-        for at in range(0, f, 128):
+        for at in range(max(own, 0)//128*128, f, 128):
             t, s, z, worst = total[at:at + 128], scale_b[at:at + 128], tilt_b[at:at + 128], low_b[at:at + 128]
             hit = False
             if jaccard:
@@ -365,19 +380,19 @@ def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, 
                 if score > low:
                     _insert(score, first_b + at + j, top_a[i], who_a[i])
                     low = top_a[i, k-1]
-                if score >= worst[j]:
+                if score >= worst[j] and at + j != own:
                     _insert(score, first_a + i, top_b[at + j], who_b[at + j])
                     worst[j] = top_b[at + j, k-1]
         total[:] = 0.
         if signed: met[:] = False
 
 # %% ../nbs/08a_products.ipynb #86fc37bf
-def _search_piece(piece, part, shift, k, theirs=None):
+def _search_piece(piece, part, shift, k, alike, theirs=None):
     "Columns of A against rows of B: the lists of both; B's are `theirs`, gone on with, where given."
     (first_a, cols, stat_a), (first_b, n, pointers, index, stat_b, jaccard, signed) = piece, part
     mine, theirs = Lists.empty(stat_a.shape[1], k), Lists.empty(stat_b.shape[1], k) if theirs is None else theirs
-    _search_kernel(first_a, *cols.parts(), stat_a, first_b, pointers, index, index.view(np.float32), stat_b, n, shift,
-                   jaccard, signed, mine.top, mine.who, theirs.top, theirs.who)
+    _search_kernel(first_a, *cols.parts(), stat_a, first_b, pointers, index.view(np.uint32), index.view(np.float32),
+                   stat_b, n, shift, alike, jaccard, signed, mine.top, mine.who, theirs.top, theirs.who)
     return mine, theirs
 
 def _pieces(a, lo, hi, count):
@@ -393,20 +408,20 @@ def _part(b, lo, hi, signed):
 
 def _joined(mine): return Lists(*(np.concatenate([getattr(o, what) for o in mine]) for what in ('top', 'who')))
 
-def _local(pieces, part, shift, k):
+def _local(pieces, part, shift, k, alike):
     "One pass over a block of A and a block of B, in threads."
     theirs = [None]*THREADS                                # list.pop and append are atomic
     def task(piece):
-        mine, grown = _search_piece(piece, part, shift, k, theirs.pop())
+        mine, grown = _search_piece(piece, part, shift, k, alike, theirs.pop())
         theirs.append(grown)
         return mine
     mine = _joined(list(in_threads(task, pieces)))
     return mine, reduce(Lists.merge, [o for o in theirs if o is not None])
 
-def _on_cluster(client, pieces, part, shift, k):
+def _on_cluster(client, pieces, part, shift, k, alike):
     "The same on a cluster: a task for each piece; B's lists are merged two by two there."
     def submit(f, *args): return client.submit(f, *args, pure=False)
-    done = [submit(_search_piece, o, part, shift, k) for o in pieces]
+    done = [submit(_search_piece, o, part, shift, k, alike) for o in pieces]
     theirs = [submit(itemgetter(1), o) for o in done]
     while len(theirs) > 1:
         twos = [theirs[o:o + 2] for o in range(0, len(theirs), 2)]
@@ -497,7 +512,7 @@ def search(
     keep: Callable=now,   # called with (name of a unit of work, function that makes its arrays); returns the arrays
     client=None,          # a dask.distributed Client, or what has scatter, submit and gather alike; for sparse stores
 ) -> list:                # (Lists of A, Lists of B) for each pass
-    """Best partners in both directions, exact in float64.
+    """Best partners in both directions, exact in float64; of a sparse side with itself for half the work.
 
     The same to the last bit for any `memory`, number of threads or `client`; of dense stores to rounding (1e-15)."""
     n = a.acts.shape[0]
@@ -506,7 +521,7 @@ def search(
     f_a, f_b, count = len(a.ids), len(b.ids), 4*THREADS if client is None else 8
     most_k, lists = max(k for _, k in passes), 16*sum(k for _, k in passes)*(f_a + f_b)
     room = check_memory(memory, lists + 16*most_k*((max(THREADS, 8) + 1)*f_b + 2*f_a) + (0 if b.dense else 8*n))
-    signed = a.signed or b.signed
+    signed, alike = a.signed or b.signed, not b.dense and _alike(a, b)
     if b.dense:
         blocks_a, blocks_b = cut(np.full(f_a, 8*f_b), room), [(0, f_b)]
         def run(block, _, *how): return _dense_pass(a, b, *block, *how)
@@ -517,7 +532,7 @@ def search(
             pieces, part = ((lambda *o: client.scatter(_pieces(a, *o, count))),
                             (lambda *o: client.scatter([_part(b, *o, signed)], broadcast=True)[0]))
         pieces, part, work = Held(pieces), Held(part), _local if client is None else partial(_on_cluster, client)
-        def run(block, other, *how): return work(pieces(*block), part(*other), *how)
+        def run(block, other, shift, k): return work(pieces(*block), part(*other), shift, k, alike and shift == 0)
     out = [(Lists.empty(f_a, k), Lists.empty(f_b, k)) for _, k in passes]
     for block in blocks_a:
         for other in blocks_b:
@@ -525,10 +540,14 @@ def search(
                 def make():
                     mine, theirs = run(block, other, *how)
                     return dict(top_a=mine.top, who_a=mine.who, top_b=theirs.top, who_b=theirs.who)
-                got = keep('-'.join(map(str, ('search', z, *block, *other))), make)   # cuts depend on memory
+                name = 'half' if alike and how[0] == 0 else 'search'
+                got = keep('-'.join(map(str, (name, z, *block, *other))), make)       # cuts depend on memory
                 found[0][slice(*block)].merge(Lists(got['top_a'], got['who_a']))
                 found[1][slice(*other)].merge(Lists(got['top_b'], got['who_b']))
-    return out
+    return [(mine.merge(theirs),)*2 if alike and shift == 0 else (mine, theirs)
+            for (shift, _), (mine, theirs) in zip(passes, out)]
+
+def _alike(a, b): return a.acts is b.acts and a.jaccard == b.jaccard and np.array_equal(a.ids, b.ids)
 
 # %% ../nbs/08a_products.ipynb #e382fc35
 class PairBlocks:
