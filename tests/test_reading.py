@@ -273,6 +273,14 @@ def test_neurons_are_signed_and_say_why_there_are_no_logits():
     arrays, told = unpack(blobs[0])
     assert arrays['act0'].dtype == np.int8 and told['sides'][0]['low'] < 0 and meta['spaces'][0]['no_logits'] == r.no_logits
 
+def test_ranges_of_strata_hold_their_examples_where_signs_differ():
+    r = read(toy(tell(60, seed=2), f=4, dense=True))
+    for blob in entry_blobs([r], np.arange(4)[:, None])[0]:
+        arrays, told = unpack(blob)
+        for _, a, b, low, high in told['sides'][0]['strata']:
+            x = arrays['ex_val0'][a:b]
+            assert low <= x.min() + 1e-3*abs(x.min()) and x.max() <= high + 1e-3*abs(x.max())
+
 def test_spans_of_two_tokenizers_are_read_on_one_text(spaces, acts):
     aligned = align_spans(*acts, progress=False)
     both = [read(o) for o in (aligned.a, aligned.b)]
@@ -362,7 +370,7 @@ def test_traits_take_what_is_valid_and_keep_it(board):
     board.text, board.view = HOSTILE, dict(tab='prompts', prompt=1)
     for name, value, words in (('focus', [['story-1l', 256]], 'nearest: 255'), ('focus', [['story-1l', -1]], 'nearest: 0'), ('focus', [['storyl', 1]], 'story-1l'), ('focus', [], 'empty'),
                                ('focus', [['story-1l', 1], ['story-1l', 2]], 'One feature'), ('focus', [['story-1l', True]], 'whole number'), ('focus', 'x', 'list'),
-                               ('bookmarks', [['story-1l', 1]], 'focus'), ('notes', [dict(at=board.focus)], 'at and text'), ('notes', [dict(at=board.focus, text='x'*20_000)], '10,000'),
+                               ('bookmarks', [['story-1l', 1]], 'whole number|focus'), ('notes', [dict(at=board.focus)], 'at and text'), ('notes', [dict(at=board.focus, text='x'*20_000)], '10,000'),
                                ('text', 'x'*20_001, '20,000'), ('view', dict(tab='x'), 'prompts'), ('view', dict(prompt=2), 'Below 2'), ('view', dict(zoom=1), 'zoom'), ('view', [], 'dict')):
         before = getattr(board, name)
         with pytest.raises(FeatgeomError, match=words): setattr(board, name, value)
