@@ -5,7 +5,8 @@ from featgeom.widget import Widget, pack
 
 STRATA = [('top', 'Top'), ('q4', 'Highest quarter'), ('q3', 'Third quarter'), ('q2', 'Second quarter'), ('q1', 'Lowest quarter'), ('near zero', 'Near zero'),
           ('random', 'Random'), ('silent', 'Silent')]
-NULLS = dict(score='95 % of the best of 20 partners picked the same way from shifted documents stay below.', cosine='95 % of random directions.')
+NULLS = dict(score='95 % of the best of 20 partners picked the same way from shifted documents stay below.', cosine='95 % of random directions.',
+             jaccard='95 % of shifts overlap no more.')
 
 class Dash(Widget):
     "The renderer over a payload that is packed here."

@@ -187,7 +187,7 @@ def test_tokens_are_coloured_by_both_features_on_the_same_text(show):
 def test_hover_says_token_activations_and_quantiles_and_marks_them_in_the_histograms(show):
     d = show()
     late = next(i for i in range(6) if d.line(i).startswith('4.00'))
-    assert d.captions() == ['active values of 6 rows, log counts', 'active values of 6 rows, log counts'] and d.tip() == ''
+    assert d.captions() == ['6 active values, log counts', '6 active values, log counts'] and d.tip() == ''
     d.lines().nth(late).locator('.ds-hit').hover()
     q = (np.quantile([2, 4, 8, 10, 10, 10], np.arange(33)/32) <= 4).sum() - 1
     assert d.tip() == f'king A 3 4.00 lowest {int(np.ceil(100*.2))} % of active B 5 0 silent' and 6 <= q <= 7
@@ -198,7 +198,7 @@ def test_hover_says_token_activations_and_quantiles_and_marks_them_in_the_histog
     d.lines().nth(first).locator('.ds-hit').hover()
     assert d.tip() == '␣king A 3 10.0 the largest B 5 5.00 the largest'
     d.page.mouse.move(2, 2)
-    assert d.tip() == '' and d.captions()[0].startswith('active values')
+    assert d.tip() == '' and d.captions()[0].startswith('6 active values')
 
 def test_a_line_opens_to_the_whole_passage_with_split_characters_newlines_and_gaps(show):
     d = show()
@@ -462,6 +462,81 @@ def test_keys(show):
     d.wait('A:7')
     stops = d.page.evaluate('[...document.querySelectorAll(".ds-column")].map(o => o.querySelectorAll(".ds-line[tabindex=\'0\']").length)')
     assert all(o <= 1 for o in stops)
+
+def test_the_keyboard_stays_in_the_dashboard_when_the_line_it_was_on_goes(live):
+    d = live()
+    d.lines().first.focus()
+    d.page.keyboard.press('j')
+    d.wait('A:7')
+    d.page.keyboard.press('j')                       # in a notebook nothing else hears it
+    d.wait('A:9 B:6')
+    d.page.keyboard.press('u')
+    d.wait('A:7')
+    d.page.keyboard.press('k')
+    d.wait('A:3 B:5')
+    d.page.locator('.ds-near .ds-go', has_text='seven').first.focus()
+    d.page.keyboard.press('Enter')
+    d.wait('A:7')
+    assert d.page.evaluate('document.querySelector(".ds").contains(document.activeElement)')
+
+def test_keys_in_an_open_passage_walk_and_close_it(show):
+    d = show()
+    line = d.lines().first
+    line.focus()
+    d.page.keyboard.press('Enter')
+    d.page.keyboard.press('Tab')
+    assert d.page.evaluate('document.activeElement.className') == 'ds-passage'
+    d.page.keyboard.press('ArrowLeft')               # to its token, then on
+    first = d.tip()
+    d.page.keyboard.press('ArrowRight')
+    assert d.entry == 'A:3 B:5' and first and d.tip() not in ('', first)
+    d.page.keyboard.press('Escape')
+    assert d.page.locator('.ds-passage').count() == 0 and line.evaluate('o => o === document.activeElement') and d.tip() == ''
+
+def test_what_has_the_keyboard_is_not_under_the_bar(show):
+    d = show()
+    d.page.set_viewport_size(dict(width=1300, height=300))
+    d.lines().last.focus()
+    d.page.evaluate('scrollBy(0, 400)')
+    d.page.keyboard.press('Home')                    # the first line, above the window
+    assert d.lines().first.bounding_box()['y'] >= d.page.locator('.ds-top').evaluate('o => o.getBoundingClientRect().bottom') - 1
+
+def test_of_an_automatic_label_only_its_tokens_stand_out(show):
+    words = 'The 97 %, her 1 % | begins a sentence 10 of 10 | raises end, duke'
+    own = side(0, 'A', 1, [np.array([0., 1, 2])], [words])
+    near = dict(score=None, null=None, q=None)
+    d = show(Dash(payload=payload([space('A')], [dict(a=1, b=-1, la='x', lb='', **near)], [entry([own], [0])], [dict(cut(['a', ' b', ' c']), doc=0)])))
+    assert d.text('.ds-title') == words and d.text('.ds-title .ds-rest') == words[words.index('|'):]
+    weight = lambda where: int(d.page.locator(where).evaluate('o => getComputedStyle(o).fontWeight'))
+    assert weight('.ds-title') > weight('.ds-rest') == 400
+
+def test_every_correlation_stands_beside_its_null_and_chance_says_what_it_is(show):
+    d = show()
+    assert 'correlation .83 (null .21)' in d.text('.ds-scatter') and 'held out .80' in d.text('.ds-scatter')
+    assert '95 % of shifts overlap no more.' in d.text('.ds-together')   # seen, not only pointed at
+    d.page.set_viewport_size(dict(width=400, height=900))
+    d.page.keyboard.press('j')
+    d.wait('A:7')
+    d.page.keyboard.press('k')
+    d.wait('A:3 B:5')
+    assert d.page.locator('.ds-chances').is_visible() is False           # folded where there is no room
+
+def test_rows_of_partners_and_of_the_list_stand_in_columns(show):
+    d = show()
+    lefts = lambda where: {round(o.bounding_box()['x']) for o in d.page.locator(where).all()}
+    for column in ('.ds-partners >> nth=0', '.ds-partners >> nth=1'):
+        assert len(lefts(f'{column} >> .ds-evidence > :nth-child(2)')) == 1, column
+    assert 'not beyond the token' in d.text('.ds-partners >> nth=0')
+    d.page.focus('.ds-jump')
+    assert d.page.locator('.ds-options li').count() == 4
+    assert len(lefts('.ds-options .ds-side0')) == len(lefts('.ds-options .ds-side1')) == 1
+
+def test_neurons_show_no_empty_rows_of_a_decoder(show):
+    sides = [side(0, 'A', 1, [np.array([0., 1, 2])], ['one'])]
+    sides[0][0]['stats'] |= dict(decoder_norm=None, capacity=None)
+    none = dict(score=None, null=None, q=None)
+    d = show(Dash(payload=payload([space('A')], [dict(a=1, b=-1, la='x', lb='', **none)], [entry(sides, [0])], [dict(cut(['a', ' b', ' c']), doc=0)])))
+    assert 'decoder' not in d.text('.ds-main') and 'cosine' not in d.text('.ds-near') and 'by firing together' in d.text('.ds-near')
 
 def test_what_a_screen_reader_hears(show):
     d = show()

@@ -188,7 +188,8 @@ export async function mount(stage, host) {
   const scatter = createPairScatter(dash);
   const notice = el("p", { class: "ds-notice fg-text", role: "status", hidden: true });
   const together = el("div", { class: "ds-together" }), stem = uid();
-  const feature = el("div", { class: "ds-feature-tab", role: "tabpanel", id: `${stem}-feature` }, head.element,
+  const feature = el("div", { class: "ds-feature-tab", role: "tabpanel", id: `${stem}-feature`, tabindex: -1,
+    "aria-label": "Features" }, head.element,
     note.element,
     el("div", { class: "ds-body" }, examples.element, ...(dash.liveText ? [free.element] : []), together, facts.element,
       facts.near),
@@ -207,6 +208,13 @@ export async function mount(stage, host) {
       tabs[to].focus();
     } }, ...tabs), nav.element);
   stage.append(top, notice, feature, prompts.element, helpText(dash), live);
+
+  /** Do something to the page; who had the keyboard in it keeps it there. @param {() => void} change */
+  const keepingFocus = (change) => {
+    const root = /** @type {Document | ShadowRoot} */ (stage.getRootNode()), had = stage.contains(root.activeElement);
+    change();
+    if (had && !stage.contains(root.activeElement)) (feature.hidden ? tabs[1] : feature).focus({ preventScroll: true });
+  };
 
   // ---- showing an entry: all that is seen first is decoded, then it is drawn at once
   let run = 0;
@@ -243,7 +251,7 @@ export async function mount(stage, host) {
       const found = asks ? await dash.ask(focus) : await fetchEntry(index);
       await dash.passages(passagesOf(found, examples.tab(stratum)));
       if (mine !== run) return;
-      draw(found, words);
+      keepingFocus(() => draw(found, words));
     } catch (error) {
       if (mine !== run) return;
       if (index >= 0) place = index;   // the next one is behind it
@@ -285,8 +293,11 @@ export async function mount(stage, host) {
   function rest(found) {
     if (entry !== found || !stage.isConnected) return;
     act.point(null);   // what was pointed at goes
-    facts.update(found);
-    together.replaceChildren(...[agreementTable(found.pair, dash.nulls), scatter.update(found)].filter((o) => o !== null));
+    keepingFocus(() => {
+      facts.update(found);
+      together.replaceChildren(...[agreementTable(found.pair, dash.nulls), scatter.update(found)]
+        .filter((o) => o !== null));
+    });
     stage.dataset.whole = stage.dataset.entry;
   }
   function controls() {

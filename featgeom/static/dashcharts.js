@@ -56,7 +56,7 @@ export function createHistogram(side, s) {
       c >= 1e6 ? `${c / 1e6}M` : c >= 1e3 ? `${c / 1e3}k` : c)));
   const element = el("figure", { class: "ds-hist" }, el("div", { class: "ds-plot" }, scale, chart),
     el("figcaption", {}, el("span", {}, brief(low)), said, el("span", {}, brief(high))));
-  const plain = `active values of ${grouped(total)} rows, log counts`;
+  const plain = `${grouped(total)} active values, log counts`;
   said.textContent = plain;
   return {
     element,

@@ -201,11 +201,26 @@ export function createExamples(dash, act) {
     tokens[at]?.classList.remove("ds-cursor");
     if (!to) return;
     to.classList.add("ds-cursor");
+    const box = to.closest(".ds-passagetext"), line = to.getBoundingClientRect(), seen = box?.getBoundingClientRect();
+    if (box && seen && (line.top < seen.top || line.bottom > seen.bottom)) box.scrollTop += line.top - seen.top - 40;
     act.token(pointed(to));
+  }
+  /** @param {KeyboardEvent} event @param {HTMLElement} box an open passage */
+  function inPassage(event, box) {
+    const line = /** @type {HTMLElement} */ (box.previousElementSibling);
+    if (event.key === "ArrowRight" || event.key === "ArrowLeft") walk(line, event.key === "ArrowRight" ? 1 : -1);
+    else if (event.key === "Escape") {
+      line.focus();
+      toggle(line);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
   }
   columns.addEventListener("keydown", (event) => {
     const node = /** @type {HTMLElement} */ (event.target);
-    if (!node.classList.contains("ds-line") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (node.classList.contains("ds-passage")) return inPassage(event, node);
+    if (!node.classList.contains("ds-line")) return;
     const column = /** @type {Element} */ (node.closest(".ds-column"));
     const all = /** @type {HTMLElement[]} */ ([...column.querySelectorAll(".ds-line[tabindex]")]);
     const at = all.indexOf(node), last = all.length - 1;

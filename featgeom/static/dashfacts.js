@@ -56,6 +56,15 @@ export function claims(pair) {
   return out;
 }
 
+/**
+ * A label as a title: of an automatic one, `tokens | where | what it raises`, only the first part stands out.
+ * @param {string} label
+ */
+export function titleOf(label) {
+  const words = shown(label, 300), at = words.indexOf(" | ");
+  return at < 1 ? [words] : [words.slice(0, at), el("span", { class: "ds-rest" }, words.slice(at))];
+}
+
 /** @param {string} name @param {string} value @param {string} [why] @param {string} [sign] that marks it on the line */
 const part = (name, value, why, sign) => el("span", { title: why ? shown(why, 400) : null },
   sign ? el("span", { class: "ds-sign", "aria-hidden": "true" }, sign) : null, el("i", {}, name), " ",
@@ -87,7 +96,7 @@ export function createHead(dash) {
       el("div", { class: "ds-about" },
         el("h2", {}, el("span", { class: "ds-id fg-text" }, nameOf([side.space, side.id]))),
         el("p", { class: "ds-title fg-text", dir: "auto", title: source ? `label: ${shown(source, 60)}` : null },
-          title ? shown(title, 300) : el("span", { class: "fg-muted" }, "no label")),
+          ...(title ? titleOf(title) : [el("span", { class: "fg-muted" }, "no label")])),
         el("p", { class: "ds-small" }, fires,
           meta.rare && !meta.dead ? el("span", { class: "ds-warn" }, " · rare: too few for its statistics") : null),
         chips.length ? el("p", { class: "ds-chips", "aria-label": "top tokens, with their shares of the activation" },
@@ -104,7 +113,7 @@ export function createHead(dash) {
     const found = { within: pair.token_only ? null : pair.within, held: apart ? null : held };
     return [el("div", { class: "ds-evidence" }, scoreLine(pair.score, pair.null, found),
       part("score", short(number(pair.score)), pair.metric, "●"), 
-      part("null", short(number(pair.null)), nulls.score, "┃"),
+      part(pair.owner ? `null of ${shown(pair.owner, 40)}` : "null", short(number(pair.null)), nulls.score, "┃"),
       there(pair.q) ? part("q", shortQ(pair.q), "share of false finds among pairs that look at least as good") : null,
       pair.token_only ? el("span", { class: "ds-warn" }, `same ${given} only`)
         : part(`within ${given}`, short(number(pair.within)), nulls.within, "○"),
@@ -129,8 +138,9 @@ export function createHead(dash) {
   };
 }
 
+const OF_DECODER = ["decoder_norm", "capacity"];   // a neuron has none
 /** @type {[string, string, string][]} key, name, what it is */
-const STATS = [
+export const STATS = [
   ["mean", "mean", "of the active values"], ["sd", "sd", "of the active values"], ["max", "largest", ""],
   ["skew", "skew", "central, over all rows, zeros included"],
   ["kurtosis", "kurtosis", "central, over all rows, zeros included; 3 for a Gaussian"],
@@ -168,7 +178,8 @@ export function createFacts(dash, act) {
     const stats = meta.stats ?? {}, known = new Set(["count", "rate", ...STATS.map((o) => o[0])]);
     const others = Object.keys(stats).filter((o) => !known.has(o)).map((o) =>
       /** @type {[string, string, string]} */ ([o, o, ""]));
-    const rows = [...STATS, ...others].filter(([key]) => key in stats);
+    const rows = [...STATS, ...others].filter(([key]) => key in stats
+      && (there(stats[key]) || !OF_DECODER.includes(key)));
     return el("dl", { class: "ds-stats" }, ...rows.flatMap(([key, name, what]) => [
       el("dt", { class: "fg-text", title: what || null }, shown(name, 40)), el("dd", {}, brief(number(stats[key])))]),
     there(meta.entropy) ? el("dt", { title: "of the shares of its tokens" }, "token entropy") : null,
@@ -203,8 +214,9 @@ export function createFacts(dash, act) {
     /** @param {string} title @param {string} why @param {Node[]} rows */
     const column = (title, why, rows) => el("div", {}, el("h4", { title: why ? shown(why, 300) : null }, title),
       rows.length ? el("ol", { class: "ds-list" }, ...rows) : el("p", { class: "ds-none" }, "none"));
+    const directions = list(near.cosine).length > 0 || there(side.meta.stats?.decoder_norm);
     return el("div", { class: "ds-two" },
-      column("by decoder cosine", dash.nulls.cosine,
+      directions && column("by decoder cosine", dash.nulls.cosine,
         list(near.cosine).map(([id, value, label]) => row(id, label, value, near.cosine_chance))),
       column("by firing together", dash.nulls.cofire, list(near.cofire).map(([id, value, chance, label]) =>
         row(id, label, value, chance))));
@@ -220,14 +232,15 @@ export function createFacts(dash, act) {
         const doubt = flags & TOKEN_ONLY ? `same ${given} only` : there(within) && !(flags & WITHIN_BEYOND)
           ? `not beyond the ${given}` : "";
         const weak = !there(chance) ? "not tested" : tested && !(flags & BEYOND) ? "not beyond chance" : "";
+        const doubts = [doubt, weak].filter(Boolean).join(" · "), mutual = flags & MUTUAL ? "mutual" : "";
         return el("li", { "aria-current": shownWith?.[1] === id ? "true" : null },
           go([[side.space, side.id], spot], spot, label),
           el("span", { class: "ds-evidence" }, scoreLine(score, chance, { within: flags & TOKEN_ONLY ? null : within }),
             part("score", short(number(score))), part("null", short(number(chance))),
             tested ? part("q", shortQ(q)) : el("span", {}),
-            flags & TOKEN_ONLY ? null : part(`within ${given}`, short(number(within))),
-            flags & MUTUAL ? el("span", {}, "mutual") : null, doubt ? el("span", { class: "ds-warn" }, doubt) : null,
-            weak ? el("span", { class: "ds-warn" }, weak) : null));
+            flags & TOKEN_ONLY ? el("span", {}) : part(`within ${given}`, short(number(within)))),
+          mutual || doubts ? el("p", { class: "ds-more-said" }, mutual, mutual && doubts ? " · " : null,
+            doubts ? el("span", { class: "ds-warn" }, doubts) : null) : null);
       })) : el("p", { class: "ds-none" }, "No partner was looked for, or none found."));
   }
 
@@ -274,7 +287,6 @@ export function agreementTable(pair, nulls) {
   if (!rows.length) return null;
   return el("section", { class: "ds-block" },
     el("h3", {}, "Agreement", el("small", {}, " each beside its chance level")),
-    nulls.agreement ? el("p", { class: "ds-small fg-text" }, shown(nulls.agreement, 300)) : null,
     el("table", { class: "ds-agreement" },
       el("thead", {}, el("tr", {}, ...["", "", "value", "chance", ""].map((o) => el("th", { scope: "col" }, o)))),
       el("tbody", {}, ...rows.map(({ name, value, chance }) => {
@@ -287,5 +299,9 @@ export function agreementTable(pair, nulls) {
         el("td", { class: "ds-number" }, write(value), whole ? ` of ${TOP}` : null),
         el("td", { class: "ds-number fg-muted" }, write(chance)),
         el("td", { class: "ds-warn" }, there(value) && there(chance) && value <= chance ? "as chance" : ""));
-      }))));
+      }))),
+    el("details", { class: "ds-small", open: !matchMedia("(max-width: 860px)").matches },
+      el("summary", {}, "What the chance levels are"),
+      el("dl", { class: "ds-chances" }, ...rows.filter(({ name }) => Object.hasOwn(nulls, name)).flatMap(({ name }) => [
+        el("dt", {}, MEASURES[name] ?? shown(name, 60)), el("dd", { class: "fg-text" }, shown(nulls[name], 300))]))));
 }

@@ -55,7 +55,8 @@ export function createNav(dash, act) {
   const star = el("button", { type: "button", class: "ds-star", title: "bookmark (s)", "aria-label": "Bookmark",
     onclick: () => act.star() }, "☆");
   const place = el("span", { class: "ds-place" });
-  const box = el("ul", { role: "listbox", id: stem, class: "ds-options", "aria-label": "Entries" });
+  const box = el("ul", { role: "listbox", id: stem, class: "ds-options", "aria-label": "Entries",
+    "data-spaces": spaces.length });
   const count = el("p", { class: "ds-small ds-count" });
   const marked = el("button", { type: "button", class: "ds-only", "aria-pressed": "false", onclick: () => {
     only = !only;

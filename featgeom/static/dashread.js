@@ -104,10 +104,11 @@ export function createReadText(act, open) {
       return node;
     });
     lines.replaceChildren(...texts);
-    const said = colours.filter((o) => o.id >= 0).map((o) =>
-      `${o.name}${o.known ? "" : ", where it is among the strongest"}`);
+    const said = colours.filter((o) => o.id >= 0), names = said.map((o) => o.name).join(" and ");
     const both = one && said.length > 1 ? " (upper and lower half)" : "";
-    key.textContent = `${said.length ? `Coloured by ${said.join(" and ")}${both}. ` : ""}${POINT}`;
+    const where = said.every((o) => o.known) ? ""
+      : `, where ${said.length > 1 ? "they are" : "it is"} among the strongest of a token`;
+    key.textContent = `${names ? `Coloured by ${names}${both}${where}. ` : ""}${POINT}`;
   }
   /** @param {Half} half @param {number} row @param {number} s */
   function chips(half, row, s) {

@@ -19,7 +19,7 @@ export function createPairScatter(dash) {
   return {
     dispose,
     /** @param {import("./dashdata.js").Entry} entry @returns {HTMLElement | null} */
-    update({ scatter, arrays, spots, sides }) {
+    update({ scatter, arrays, spots, sides, pair }) {
       dispose();
       if (!scatter || spots.length < 2 || !arrays.sx || !arrays.sy) return null;
       const rows = shown(dash.spaces[0].rows, 20);
@@ -31,8 +31,14 @@ export function createPairScatter(dash) {
       const drawn = grouped(arrays.sx.length), all = grouped(scatter.either ?? scatter.n ?? 0);
       const words = [`${drawn} of ${all} ${rows} where either fires`];
       if (Number.isFinite(scatter.both)) words.push(`both on ${grouped(scatter.both)}`);
-      for (const [name, v] of [["correlation", scatter.r], ["held out", scatter.held]])
-        if (Number.isFinite(v)) words.push(`${name} ${Math.abs(v) <= 1 ? short(v) : brief(v)}`);
+      /** @param {any} v */
+      const write = (v) => (Math.abs(v) <= 1 ? short(v) : brief(v));
+      const own = pair?.metric === "correlation";   // then the nulls of the pair are of this number
+      for (const [name, v, chance] of [["correlation", scatter.r, own && pair.null],
+        ["held out", scatter.held ?? (own ? pair.held : null), own && pair.held_chance]]) {
+        if (!Number.isFinite(v)) continue;
+        words.push(`${name} ${write(v)}${Number.isFinite(chance) ? ` (null ${write(chance)})` : ""}`);
+      }
       return el("section", { class: "ds-block ds-scatter" }, el("h3", {}, "Scatter"),
         el("p", { class: "ds-small" }, words.join(" · ")), plot.element);
     },

@@ -4,7 +4,7 @@
 
 import { el, shown } from "./kit.js";
 import { grouped } from "./maplabels.js";
-import { MEASURES } from "./dashfacts.js";
+import { MEASURES, STATS } from "./dashfacts.js";
 
 /** @type {Record<string, string>} */
 const NULLS = { ...MEASURES, score: "null of a score", within: "within", cosine: "chance of a cosine",
@@ -30,5 +30,6 @@ export function helpText(dash) {
       el("dd", { class: "fg-text" }, shown(words, 600))] : []));
   return el("details", { class: "ds-help" }, el("summary", {}, "Keys, and what the numbers mean"), ...spaces,
     ...WORDS.map((o) => el("p", {}, o)),
-    nulls.length ? el("dl", {}, ...nulls) : null);
+    el("dl", {}, ...nulls, ...STATS.filter(([, , what]) => what)
+      .flatMap(([, name, what]) => [el("dt", {}, name), el("dd", {}, what)])));
 }
