@@ -210,7 +210,14 @@ def _set_columns(pairs, lists_a, lists_b, fires, draws, key, share):
     level = np.sort(value[:, 1:], 1)[:, _place(count)] if count else np.full(len(pairs), np.nan)
     return value[:, 0], level
 
-def _words(label): return re.findall(r'[^\W\d_]+', label.lower()) or label.split()
+_SMALL = {*'a an and are as at be by for from in into is it its of on or that the their this to with word words'.split()}
+
+def _words(label):
+    "What a label speaks of: the tokens that a counted one names, without its set phrases; of others their words."
+    counted = re.findall(r'(?:^|, |most on )(\S+) [0-9]+ %', label.split(' | ')[0].lower())
+    if counted: return [x for o in counted for x in re.findall(r'[^\W\d_]+', o) or [o]]
+    found = re.findall(r'[^\W\d_]+', label.lower()) or label.split()
+    return [o for o in found if o not in _SMALL] or found
 
 # %% ../nbs/09b_agreement.ipynb #764dd968
 def agree(
@@ -235,6 +242,8 @@ def agree(
     if tops is None and 'token_id' in getattr(rows, 'columns', {}): tops = [top_tokens(o, 5) for o in (acts_a, acts_b)]
     if tops is not None:
         tops = _both('tops', tops, pairs, [getattr(o, 'strings', ()) for o in tops])
+        few = min(o.shape[-1] for o in tops)
+        if few < 5: raise FeatgeomError(f'tops of {few} tokens', 'At least 5 a feature', 'Pass top_tokens(acts, 5) of both')
         lists = [[[t for t in one if t] for one in o[:, :5].tolist()] for o in tops]
         more.update(zip(('shared_tokens', 'shared_tokens_chance'),
                         _set_columns(pairs, *lists, fires[1], draws, key, False)))

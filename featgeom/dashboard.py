@@ -12,11 +12,11 @@ import traitlets
 from .core import FeatgeomError, check_kind, check_whole, foreign, nearest
 from .widget import Widget, pack, svg_text
 from .finding import FeatureSet, fires_on
-from .matching import Pairs, same_rows
+from .matching import Pairs, rows_of_pairs, same_rows
 from .agreement import CHANCE, agree, held_out
 from .scatter import contexts
 from .embedding import as_list
-from .panels import BEYOND, pair_flags
+from .panels import BEYOND, pair_flags, rounded_up
 from .passages import passage_blob
 from .reading import Reading
 from .entries import entry_blobs, pair_meta, plain, scatter_of, text_blob
@@ -106,12 +106,38 @@ def _still(board):
 _TEXT, _NOTE, _MANY = 20_000, 10_000, 10_000   # characters of a typed text, of a note; bookmarks or notes
 _CHUNK = 16                                    # passages a container
 _NULLS = dict(
-    score='95 % of the best scores that the feature gets when the text is shifted against itself stay below this.',
-    within='Correlation within rows of one token; p by permuting rows that have the same token.',
     cosine='95 % of the best cosines with as many random directions of the same mean and covariance stay below this.',
     cofire='95 % of the best correlations with the other features, the text shifted against itself, stay below this.',
     logits='95 % of random directions of unit length have no larger effect.',
-    agreement='Each kind of agreement beside what 95 % of chance stays at or below.') | CHANCE
+    shift='95 % of the best scores that a feature gets when the text is shifted against itself stay below this.',
+    random='95 % of the best scores that a feature gets with as many random decoder rows of the same mean and '
+           'covariance stay below this.',
+    agreement='Each kind of agreement beside what 95 % of chance stays at or below.')
+_SCORES = dict(jaccard='Jaccard index of the rows they fire on', cosine='cosine of decoder rows')
+
+def _nulls(readings, pairs):
+    "What the chance levels on a page are, by name; what there is none of is said too."
+    out = {}
+    for name in ('cosine', 'cofire'):
+        why = {o.name: o.no_near[name] for o in readings if name in o.no_near}
+        there = [_NULLS[name]] if len(why) < len(readings) else []
+        out[name] = ' '.join(there + [f'None for {o}: {reason}' for o, reason in why.items()])
+    if any(o.logits is not None for o in readings): out['logits'] = _NULLS['logits']
+    return out if pairs is None else out | _pair_nulls(readings, pairs.meta)
+
+def _pair_nulls(readings, m):
+    "The same of pairs with these settings."
+    metric, null, means = (str(m.get(o) or '') for o in ('metric', 'null', 'null_means'))
+    chance = 'None: they were matched without chance.' if not null else _NULLS.get(null) or \
+        f'95 % of the best scores by chance stay below this{f" ({means})" if means else ""}.'
+    given = readings[0].acts.rows.kind if m.get('given') == 'token' else m.get('given')
+    within = f'Correlation within rows of one {given}; p by permuting rows that have the same {given}.' if given \
+        else 'None: no text had a part in the match.' if metric == 'cosine' else 'None: the match held nothing fixed.'
+    held = 'The correlation' if metric == 'cosine' else 'The same score'
+    return dict(score=f'Score: {_SCORES.get(metric, metric)}. {chance} Null and q belong to the feature of '
+                      f'{readings[0].name}, or to the other where only its list has the pair.',
+                within=within, agreement=_NULLS['agreement'],
+                **CHANCE | dict(held=f'{held} on half of the documents. {CHANCE["held"]}.'))
 
 _STRATA = {'top': 'Strongest', 'q4': 'Strongest quarter', 'q3': 'Third quarter', 'q2': 'Second quarter',
            'q1': 'Weakest quarter', 'near zero': 'Near zero', 'random': 'Random, active', 'silent': 'Silent'}
@@ -163,16 +189,21 @@ class Dashboard(Widget):
                                 'Pass match(reading_a.acts, reading_b.acts)')
         for pairs in (self.pairs, self._shown):
             made = None if pairs is None else [check_kind('pairs', pairs, Pairs).meta.get(o, {}).get('f') for o in 'ab']
-            if made is None or made == sizes: continue
-            raise FeatgeomError(f'Pairs of {made} features, readings of {sizes}', 'The pairs of these two readings',
-                                'Pass match(reading_a.acts, reading_b.acts)')
+            if made is not None and made != sizes:
+                raise FeatgeomError(f'Pairs of {made} features, readings of {sizes}', 'The pairs of these two readings',
+                                    'Pass match(reading_a.acts, reading_b.acts)')
+            if made is not None: rows_of_pairs(pairs, *(o.acts for o in self.readings))
+        used = [o.meta.get('metric') for o in (self._shown, self.pairs) if o is not None]
+        if len({*used}) > 1:
+            raise FeatgeomError(f'pairs by {used[0]}, all_pairs by {used[1]}', 'Some of all_pairs',
+                                'Leave out all_pairs, or choose among its rows')
 
     def _prompt(self, i, prompt):
         "A prompt as (title, text)."
-        title, text = (f'Text {i + 1}', prompt) if isinstance(prompt, str) else prompt if isinstance(prompt, tuple) \
-            and len(prompt) == 2 else (None, None)
-        self._readable(text)
-        return check_kind('The title of a prompt', title, str)[:100], text
+        pair = (f'Text {i + 1}', prompt) if isinstance(prompt, str) else prompt
+        if not isinstance(pair, (tuple, list)) or [type(o) for o in pair] != [str, str]:
+            raise FeatgeomError(f'prompts[{i}]={prompt!r}'[:200], 'A text, or (title, text)', "Pass prompts=['a text']")
+        return pair[0][:100], self._readable(pair[1])
 
     def _readable(self, text):
         "A text that models can read."
@@ -194,22 +225,32 @@ class Dashboard(Widget):
         if len(self.readings) > 1:
             scatters = scatter_of(self.readings, spots, seed=self._seed)
             there = np.flatnonzero(rows >= 0)
-            told = pair_meta(self._measured(pairs[rows[there]], quick), self._kind) if len(there) else ()
-            for i, o in zip(there.tolist(), told):
+            for i, o in zip(there.tolist(), self._told(pairs[rows[there]], quick) if len(there) else ()):
                 about[i] = o
-                if scatters[i]: scatters[i][0].update(held=o['held'])
+                if scatters[i] and o['metric'] != 'jaccard': scatters[i][0].update(held=o['held'])   # beside r
         return entry_blobs(self.readings, spots, self.pairs, about, scatters)
 
+    def _told(self, pairs, quick):
+        "What the page says of pairs, each with what could not be measured and why."
+        pairs, why = self._measured(pairs, quick)
+        told = pair_meta(pairs, self._kind)
+        for o, q, of_a in zip(told, plain(rounded_up(pairs.q)), pairs.of_a.tolist()):
+            o.update(q=q, owner='' if of_a else self._names[1], why=' '.join(why))
+        return told
+
     def _measured(self, pairs, quick):
-        "Pairs with agreement and held-out score, as far as the text is enough for them; `quick` leaves out the search."
+        "Pairs with agreement and held-out score (`quick`: without), and sentences about what cannot be measured."
         acts, (tops, labels) = [o.acts for o in self.readings], zip(*((o.tops, o.short) for o in self.readings))
-        measures = dict(jaccard=lambda: agree(pairs, *acts, tops=tops, labels=labels, seed=self._seed),
-                        held=lambda: held_out(pairs, *acts, seed=self._seed))
+        why, measures = [], dict(jaccard=lambda: agree(pairs, *acts, tops=tops, labels=labels, seed=self._seed),
+                                 held=lambda: held_out(pairs, *acts, seed=self._seed))
         for name, measure in measures.items():
-            if name in pairs.more or quick and name == 'held': continue
+            if name in pairs.more: continue
+            if quick and name == 'held':
+                why.append('Held-out score: only of pairs that the dashboard was made with.')
+                continue
             try: pairs = measure()
-            except FeatgeomError: continue                 # too few documents, say: the page shows none then
-        return pairs
+            except FeatgeomError as e: why.append(f'No {dict(held="held-out score").get(name, "agreement")}: {e}')
+        return pairs, why
 
     @property
     def _kind(self): return self.readings[0].acts.rows.kind
@@ -224,7 +265,7 @@ class Dashboard(Widget):
         meta = dict(version=1, spaces=[_space(o) for o in self.readings], entries=self._list(rows),
                     strata=[dict(name=o, title=_STRATA.get(o, o)) for o in a.examples.strata],
                     passages=present.tolist(), chunk=_CHUNK, prompts=[dict(title=o) for o, _ in self._prompts],
-                    nulls=_NULLS, live_text=self._live_text())
+                    nulls=_nulls(self.readings, self._shown), live_text=self._live_text())
         parts = [*blobs, *chunks, *texts]
         at = np.concatenate([[0], np.cumsum([len(o) for o in parts], dtype=np.int64)])
         return pack(dict(blob=np.frombuffer(b''.join(parts), np.uint8), at=at.astype(np.uint32)), meta)
@@ -233,8 +274,8 @@ class Dashboard(Widget):
         "What the page lists of each entry."
         columns = [[None]*len(rows)]*3
         if (rows >= 0).any():
-            columns = [plain(np.where(rows >= 0, getattr(self._shown, o)[rows], np.nan))
-                       for o in ('score', 'null', 'q')]
+            columns = [plain(np.where(rows >= 0, o[rows], np.nan))
+                       for o in (self._shown.score, self._shown.null, rounded_up(self._shown.q))]
         spots = np.concatenate([self.spots, np.full((len(rows), 2 - len(self.readings)), -1)], 1).tolist()
         short = [o.short for o in self.readings] + [[]]*(2 - len(self.readings))
         return [dict(a=a, b=b, la=short[0][a][:_LINE] if a >= 0 else '', lb=short[1][b][:_LINE] if b >= 0 else '',
@@ -251,11 +292,13 @@ class Dashboard(Widget):
         focus = as_list('A focus', focus)
         found = {}
         for spot in focus:
-            name, id = spot if isinstance(spot, (list, tuple)) and len(spot) == 2 else (spot, None)
-            if not isinstance(name, str) or name not in self._names or name in found:
+            pair = isinstance(spot, (list, tuple)) and len(spot) == 2
+            name, id = spot if pair else (spot, None)
+            if not pair or not isinstance(name, str) or name not in self._names or name in found:
                 raise FeatgeomError(f'A focus on {name!r}'[:200], 'One feature of each space at most, as [name, id]',
                                     nearest(str(name)[:100], self._names))
-            if isinstance(id, bool): raise FeatgeomError(f'Feature {id}', 'A whole number', 'Pass a feature id')
+            if isinstance(id, bool) or not isinstance(id, (int, np.integer)):
+                raise FeatgeomError(f'Feature {id!r}'[:200], 'A whole number', 'Pass [[name, id]]')
             found[name] = int(self.readings[self._names.index(name)].acts.check_features(id)[0])
         if not found: raise FeatgeomError('An empty focus', 'A feature, or one of each space', 'Pass [[name, id]]')
         return [[name, found[name]] for name in self._names if name in found]
@@ -300,7 +343,7 @@ class Dashboard(Widget):
         if not isinstance(id, (int, str)) or len(str(id)) > 100: return
         try:
             at = [] if what == 'text' and not content.get('at') else self._focus(content.get('at'))
-            with foreign('The models cannot read this', 'Text', 'Try another'):
+            with foreign(*_FAILED[what]):
                 if what == 'entry': said, buffers = self._answer_entry(at)
                 else: said, buffers = {}, [self._text(self._readable(content.get('text')), at)]
         except FeatgeomError as e: self.send(dict(reply=id, error=str(e)))
@@ -316,7 +359,10 @@ class Dashboard(Widget):
         return dict(passages=used[0].tolist()), [blobs[0], passage_blob(self.readings[0].passages, used[0])]
 
     def __repr__(self):
-        return f'Dashboard({" and ".join(self._names)}: {len(self.spots):,} entries, {len(self.payload)/1e6:.1f} MB)'
+        some = 0 if self._shown is None else len(self._shown)
+        of = f' from {some:,} pairs' if len(self.spots) < some else ''
+        return (f'Dashboard({" and ".join(self._names)}: {len(self.spots):,} entries{of}, '
+                f'{len(self.payload)/1e6:.1f} MB)')
 
     def poster(self) -> str:  # an SVG
         "A still: the feature in focus, its labels, and its strongest examples."
@@ -327,7 +373,21 @@ def _few(what, values):
     if len(values) <= _MANY: return values
     raise FeatgeomError(f'{len(values):,} {what}', f'At most {_MANY:,}', 'Drop some')
 
+_FAILED = dict(entry=('This feature cannot be shown', 'A feature of the stores', 'Are their files still there?'),
+               text=('The models cannot read this', 'Text', 'Try another'))
+
 def _space(reading):
     "What the page is told of a space."
     n, f = reading.acts.shape
-    return dict(name=reading.name, rows=f'{reading.acts.rows.kind}s', n=n, f=f, no_logits=reading.no_logits, note='')
+    return dict(name=reading.name, rows=f'{reading.acts.rows.kind}s', n=n, f=f, no_logits=reading.no_logits,
+                note=_origin(reading))
+
+def _origin(reading):
+    "Model, site, kind of SAE, and how well it fits, as far as known."
+    space, m = reading.space, reading.acts.meta
+    if not m.get('model') or not m.get('site'): return ''
+    kind = m.get('architecture')
+    what = 'neurons, no SAE' if kind == 'neurons' else f'{kind or "unknown"} SAE, {m.get("d")} to {m.get("f")}'
+    health = '' if space is None else '; health: not measured, space.health(texts) does' if space._health is None \
+        else f'; {space._health.line}'
+    return f'{what}, at {m["site"]} of {m["model"]}{health}'

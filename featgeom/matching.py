@@ -31,6 +31,11 @@ from .within import GIVEN, clipped, row_groups, within_groups
 _pandas = lazy.load('pandas')
 
 # %% ../nbs/09_matching.ipynb #6f34e2a6
+def _origin(acts):
+    "What a store says of the model and SAE that it comes from."
+    known = getattr(acts, 'meta', {})
+    return {o: known[o] for o in ('model_hash', 'site', 'sae_hash') if known.get(o)}
+
 def _live(acts, seen, metric, min_fires, name):
     "The features that can be matched, and what is said of the side."
     varies = (seen.var > (1e-7*seen.mean)**2) | (metric == 'jaccard')         # 1e-7: the resolution of float32
@@ -38,7 +43,7 @@ def _live(acts, seen, metric, min_fires, name):
     live = often & varies
     about = dict(name=getattr(acts, 'name', name), f=len(fires), live=int(live.sum()), dead=int((fires == 0).sum()),
                  rare=int(((fires > 0) & ~often).sum()), constant=int((often & ~varies).sum()),
-                 fingerprint=seen.content)
+                 fingerprint=seen.content, **_origin(acts))
     if live.any(): return np.flatnonzero(live), about
     raise FeatgeomError(f'{name} has no feature to match: of {len(fires):,}, {about["dead"]:,} are dead, '
                         f'{about["rare"]:,} rare, {about["constant"]:,} constant',
@@ -339,7 +344,8 @@ class _Journal:
         if folder is None: return
         self.result = self.folder/'pairs.safetensors'
         same = None if rows is None else fingerprint(rows.kind, *(x for o in sorted(rows.columns.items()) for x in o))
-        flat = {f'{o} {name}': v for o in 'ab' for name, v in request[o].items()}
+        flat = {f'{o} {name}': v for o in 'ab' for name, v in request[o].items()
+                if name not in ('model_hash', 'site', 'sae_hash')}                          # the fingerprint says more
         request = {o: v for o, v in request.items() if o not in 'ab'}
         self.request = json.loads(json.dumps({**request, **flat, 'rows': same}))
 
@@ -545,6 +551,17 @@ def rows_of_pairs(
 ):                 # their `Rows`
     "The rows on which pairs can be looked at. Raises `FeatgeomError` for stores that differ, or are of other SAEs."
     rows, shape = same_rows(acts_a, acts_b), (pairs.meta['a']['f'], pairs.meta['b']['f'])
-    if (acts_a.shape[1], acts_b.shape[1]) == shape: return rows
-    raise FeatgeomError(f'{acts_a.shape[1]:,} and {acts_b.shape[1]:,} features',
-                        f'{shape[0]:,} and {shape[1]:,}, as in the match', 'Pass stores of the same SAEs')
+    if (acts_a.shape[1], acts_b.shape[1]) != shape:
+        raise FeatgeomError(f'{acts_a.shape[1]:,} and {acts_b.shape[1]:,} features',
+                            f'{shape[0]:,} and {shape[1]:,}, as in the match', 'Pass stores of the same SAEs')
+    known, given = [pairs.meta[o].get('name') for o in 'ab'], [getattr(o, 'name', None) for o in (acts_a, acts_b)]
+    if known[0] != known[1] and given == known[::-1]:
+        raise FeatgeomError(f'{given[0]!r} as A and {given[1]!r} as B', f'A is {known[0]!r} in these pairs, B {known[1]!r}',
+                            'Swap the two')
+    for o, acts in zip('ab', (acts_a, acts_b)):
+        for what, found in _origin(acts).items():
+            want = pairs.meta[o].get(what, found)
+            if want == found: continue
+            raise FeatgeomError(f'{o.upper()} has another {what} than in the match ({found!s:.30}, {want!s:.30})',
+                                'Activations of the features that were matched', 'Pass stores of the same SAEs')
+    return rows

@@ -60,9 +60,14 @@ def contexts(
     ids = at.token_id.tolist() if 'token_id' in known else [None]*len(at)
     shown = dict(zip(set(ids), token_strings(acts, list(set(ids))))) if 'token_id' in known else {None: ''}
     if acts.texts is None or not {'doc', 'start', 'end'} <= known: return [['', shown[o], ''] for o in ids]
+    if at.doc.max(initial=0) >= len(acts.texts) or at.doc.min(initial=0) < 0:
+        raise FeatgeomError(f'{acts.name!r} has rows of document {at.doc.max()} and {len(acts.texts)} texts',
+                            'A text for each document, counted from 0', 'Pass the texts that rows.doc counts')
     out = []
     for id, doc, start, end in zip(ids, at.doc.tolist(), at.start.tolist(), at.end.tolist()):
-        text, first, last = acts.texts[doc], max(start - before, 0), end + after
+        text = acts.texts[doc]
+        start, end = min(max(start, 0), len(text)), min(max(end, start, 0), len(text))
+        first, last = max(start - before, 0), end + after
         piece = id is not None and acts.tokens is not None and any('\udc80' <= c <= '\udcff' for c in acts.tokens[id])
         out.append([('…' if first else '') + text[first:start], shown[id] if piece else text[start:end],
                     text[end:last] + ('…' if last < len(text) else '')])
@@ -134,19 +139,27 @@ def _notes(o, row):
     more, (a, b) = o['more'], (name.split(' · ')[0] for name in o['names'])
     def there(name): return more.get(name) is not None and not np.isnan(more[name])
     drawn = '' if len(o['x']) == o['either'] else f', of which {len(o["x"]):,} are drawn at random'
-    (one, two), rows = o['fires'], o['kind']
-    out = [f'Correlation {o["r"]:.3f} over {o["n"]:,} {rows}. {a} fires on {one:,} of them, {b} on {two:,}, '
+    (one, two), rows, meta = o['fires'], o['kind'], {} if row is None else row.meta
+    metric, apart = meta.get('metric', 'correlation'), meta.get('metric') == 'cosine'
+    name = {'jaccard': 'Jaccard index', 'cosine': 'cosine of the decoder rows'}.get(metric, metric)
+    held = 'correlation' if apart else name
+    r = f'Correlation {o["r"]:.3f}' if np.isfinite(o['r']) else 'No correlation, as one of the two does not vary,'
+    out = [f'{r} over {o["n"]:,} {rows}. {a} fires on {one:,} of them, {b} on {two:,}, '
            f'both on {o["both"]:,}, either on {o["either"]:,}{drawn}.']
+    if row is not None and metric != 'correlation': out.append(f'They were matched by {name}: {row.score[0]:.3f}.')
     if row is not None and not np.isnan(row.null[0]):
-        out.append(f'Chance: {row.null[0]:.3f} is the 95 % level of the best partner of such a feature by luck.')
+        out.append(f'Chance: {row.null[0]:.3f} is the 95 % level of the {name} of the best partner of such a feature '
+                   'by luck.')
     if row is not None and not np.isnan(row.within[0]):
-        out.append(f'Among rows of the same {row.meta["given"]} the correlation is {row.within[0]:.3f}.')
+        given = rows.removesuffix('s') if meta['given'] == 'token' else meta['given']
+        out.append(f'Among rows of the same {given} the correlation is {row.within[0]:.3f}.')
     if there('rank'):
         out.append(f'Where both fire, strengths have a rank correlation of {more["rank"]:.2f}; 95 % of shifts stay at '
                    f'or below {more["rank_chance"]:.2f}.')
     if there('held'):
-        out.append(f'On the half of the documents held out it is {more["held"]:.3f}; 95 % of shifts of the rows there '
-                   f'stay at or below {more["held_chance"]:.3f}. ' + (
+        out.append(f'On the half of the documents held out the {held} is {more["held"]:.3f}; 95 % of shifts of the '
+                   f'rows there stay at or below {more["held_chance"]:.3f}. ' + (
+                       'No text had a part in choosing the pair.' if apart else
                        'The other half alone chooses the same partner.' if more['held_same'] else
                        'The other half alone chooses another partner, so this number is not free of selection.'))
     return tuple(out)
@@ -160,11 +173,17 @@ def _one_pair(acts_a, acts_b, a, b, r):
                 min_fires=50)
     return as_pairs(columns, meta, np.array([a]), np.array([b]))
 
-def _correlation(n, x, y, both):
-    "Pearson's r over n rows from the activations where each is active and the sum of products; NaN without variance."
+def pearson(
+    n: int,        # rows in all
+    x,             # activations of A where it is active, float64
+    y,             # of B
+    both: float,   # sum of their products
+) -> float:        # NaN where a side does not vary
+    "Pearson's r over all rows of two features, from what they do where they are active."
     mx, my = x.sum()/n, y.sum()/n
     vx, vy = (np.square(o - m).sum() + (n - len(o))*m**2 for o, m in ((x, mx), (y, my)))
-    return float((both - n*mx*my)/np.sqrt(vx*vy)) if vx > 0 and vy > 0 else np.nan
+    varies = all(v > n*(1e-7*m)**2 for v, m in ((vx, mx), (vy, my)))          # 1e-7: the resolution of float32
+    return float(np.clip((both - n*mx*my)/np.sqrt(vx*vy), -1, 1)) if varies else np.nan
 
 # %% ../nbs/09c_scatter.ipynb #5aceca73
 def pair_points(
@@ -189,7 +208,7 @@ def pair_points(
     if not len(rows): raise FeatgeomError(f'Features {a} and {b} never fire', 'One that does', 'Choose another pair')
     both, at_a, at_b = np.intersect1d(rows_a, rows_b, assume_unique=True, return_indices=True)
     x, y = (o.astype(np.float64) for o in (x, y))
-    r = _correlation(total, x, y, x[at_a] @ y[at_b])
+    r = pearson(total, x, y, x[at_a] @ y[at_b])
     hist = [marginal(o) for o in (x, y)]
     row = None if pairs is None else check_kind('pairs', pairs, Pairs)[(pairs.a == a) & (pairs.b == b)][:1]
     row = row if row is not None and len(row) else None
