@@ -168,7 +168,7 @@ def read_features(
         examples = part('examples', Examples, lambda: pick_examples(acts, k=k, seed=seed))
         logits, no_logits = part('logits', LogitEffects, lambda: logit_effects(_given(space), seed=seed), True)
         near = dict(cofire=part('cofire', Pairs, lambda: near_by_firing(acts, seed=seed), True),
-                    cosine=part('cosine', Pairs, lambda: near_by_decoder(_given(decoder), seed=seed), True))
+                    cosine=part('cosine', Pairs, lambda: near_by_decoder(_decoder(space), seed=seed), True))
     auto = auto_labels(examples, tops, stats, logits)
     return Reading(acts, space, stats, tops, histograms, examples, logits, no_logits, (auto, *labels),
                    {o: found for o, (found, _) in near.items() if found is not None},
@@ -186,6 +186,11 @@ def _check_fit(acts, space, labels):
                         f'of {theirs[0]:,} (SAE {theirs[1]:.8})', 'Activations of this space',
                         'Pass the space they were collected with')
 
+def _decoder(space):
+    if not _given(space).dense: return space
+    raise FeatgeomError(f'{space.name!r} are neurons, which have no decoder', 'A FeatureSpace with an SAE',
+                        'What neurons write is not known here')
+
 def _given(space):
     if space is not None: return space
     raise FeatgeomError('No space with a decoder', 'A FeatureSpace with an SAE', 'Pass space=')
@@ -199,22 +204,38 @@ class _Store:
         with foreign(f'No store at {folder}', 'A folder to write in', 'Pass another store='):
             self.folder.mkdir(parents=True, exist_ok=True)
         content = [acts.meta]
-        if acts.folder is None: content += [np.asarray(o) for _, parts in acts._parts() for o in parts]
+        if acts.folder is None:                            # a folder's meta has hashes of all of these
+            content += [np.asarray(o) for _, parts in acts._parts() for o in parts]
+            content += [o for column in sorted(acts.rows.columns.items()) for o in column]
+            content += [acts.rows.kind, acts.texts, sorted((acts.tokens or {}).items())]
         self.mark = fingerprint(*content, space and space.provenance(), k, seed, 1)[:12]
 
     def __call__(self, name, kind, make, optional):
         "A part from its file, else made and kept; of what may be missing (part, '') or (None, why)."
-        path = None if self.folder is None else self.folder/f'{name}-{self.mark}.safetensors'
-        if path is not None and path.is_file():
-            found = Pairs.load(path) if kind is Pairs else Examples.load(path, self.acts) if kind is Examples \
-                else _read(path, kind)
+        stem = '' if self.folder is None else f'{name}-{self.mark}'
+        kept = sorted(self.folder.glob(f'{stem}-*.safetensors')) if stem else ()
+        if kept:
+            found = self._load(kept[0], kind)
             return (found, '') if optional else found
         try: made = make()
         except FeatgeomError as e:
             if not optional: raise
             return None, str(e)
-        if path is not None: made.save(path) if kind in (Pairs, Examples) else _write(path, made)
+        if stem:
+            path = self.folder/f'{stem}.safetensors'
+            made.save(path) if kind in (Pairs, Examples) else _write(path, made)
+            path.rename(self.folder/f'{stem}-{_hash(path)}.safetensors')
         return (made, '') if optional else made
+
+    def _load(self, path, kind):
+        "A part from its file, whose name ends with the hash of its bytes."
+        if not path.stem.endswith(_hash(path)):
+            raise FeatgeomError(f'{path} is damaged', f'A {kind.__name__} as it was written',
+                                'Remove the file; it is made again')
+        return Pairs.load(path) if kind is Pairs else Examples.load(path, self.acts) if kind is Examples \
+            else _read(path, kind)
+
+def _hash(path): return fingerprint(path.read_bytes())[:12]
 
 def _write(path, result):
     "A Result as a file: numbers as arrays, text as UTF-8, the rest as JSON."

@@ -1,5 +1,6 @@
 "Readings, passages, entries and the dashboard's Python side, against plain references, hostile text and odd stores."
 from functools import partial
+from types import SimpleNamespace
 import json
 
 from scipy import sparse
@@ -12,10 +13,11 @@ from featgeom.align import align_spans
 from featgeom.collecting import collect
 from featgeom.core import FeatgeomError
 from featgeom.dashboard import Dashboard
-from featgeom.entries import entry_blobs, on_passages, pair_meta, plain
+from featgeom.entries import entry_blobs, on_passages, pair_meta, plain, scatter_of
 from featgeom.finding import FeatureSet
 from featgeom.labels import Labels
 from featgeom.passages import passage_blob, passages, utf16
+from featgeom.products import search, side, survey
 from featgeom.reading import read_features
 from featgeom.stories import tell
 from featgeom.widget import unpack
@@ -193,6 +195,33 @@ def test_neighbours_are_the_largest_correlations_and_cosines(readings, spaces):
             want = np.sort(full[i])[::-1][:10]
             assert np.allclose(got, want[:len(got)], atol=1e-5) and (len(got) == 10 or want[len(got)] <= 1e-6)
 
+def test_constants_have_no_correlation_in_a_scatter():
+    rng = np.random.default_rng(0)
+    acts = toy(['a b c d e f g h '*375], f=2, texts=False)
+    for a, b in rng.random((40, 2)):
+        x = np.stack([np.full(len(acts), a), np.full(len(acts), b)], 1).astype(np.float32)
+        one = fg.FeatureActs.from_dense(x, acts.rows, 'one', tokens=acts.tokens)
+        r = SimpleNamespace(acts=one)
+        assert scatter_of([r, r], [[0, 1]])[0][0]['r'] is None
+
+def test_q_is_rounded_up(readings, pairs):
+    assert all(o['q'] is None or np.ceil(q*1000 - 1e-6)/1000 == o['q'] for o, q in zip(pair_meta(pairs), pairs.q))
+
+def test_a_space_against_itself_is_searched_for_half_the_work_with_the_same_lists():
+    rng = np.random.default_rng(0)
+    for signed, f in ((False, 5), (False, 300), (True, 130)):
+        x = rng.gamma(1, 1, (700, f))*(rng.random((700, f)) < rng.uniform(.001, .3, f))
+        x[:, 2], x[:, 3] = x[:, 1], 2*x[:, 1]
+        if signed: x *= rng.choice([-1, 1], x.shape)
+        acts = fg.FeatureActs.from_csr(sparse.csr_array(x.astype(np.float32)))
+        seen = survey(acts)
+        ids = np.flatnonzero((seen.fires > 3) & (seen.var > 0))
+        for jaccard in (False, True):
+            a, b = side(acts, seen, ids, jaccard), side(acts.select(np.arange(700)), seen, ids, jaccard)
+            for memory in (2**31, 2**18 + 700*len(ids)):                           # one block, and several
+                for one, two in zip(search(a, a, [(0, 5), (37, 2)], memory), search(a, b, [(0, 5), (37, 2)], memory)):
+                    assert all((p.top == q.top).all() and (p.who == q.who).all() for p, q in zip(one, two))
+
 # ---- the reading
 
 def test_a_killed_reading_goes_on_and_equals_an_undisturbed_one(acts, spaces, tmp_path, monkeypatch):
@@ -223,6 +252,26 @@ def test_a_damaged_part_is_named(acts, tmp_path):
     path = next(tmp_path.glob('tokens-*'))
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(FeatgeomError, match='tokens-'): read(acts[0], store=tmp_path)
+
+@pytest.mark.parametrize('part', ['statistics', 'tokens', 'histograms', 'examples', 'cofire'])
+def test_a_flipped_byte_of_a_part_is_noticed(acts, tmp_path, part):
+    read(acts[0], store=tmp_path)
+    path = next(tmp_path.glob(f'{part}-*'))
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FeatgeomError, match=f'{part}-.*damaged.*made again'): read(acts[0], store=tmp_path)
+
+def test_a_store_of_parts_knows_rows_texts_and_tokens(tmp_path):
+    one = toy(tell(20, seed=0))
+    x, rows, texts, tokens = one.csr(), one.rows, one.texts, one.tokens
+    moved = fg.Rows(**{**rows.columns, 'token_id': rows.token_id[::-1].copy()})
+    others = [(rows, texts, {id: f'{o}!' for id, o in tokens.items()}), (moved, texts, tokens), (rows, [o.upper() for o in texts], tokens)]
+    read(one, store=tmp_path)
+    for rows, texts, tokens in others:
+        two = fg.FeatureActs.from_csr(x, rows, 'toy', texts, tokens)
+        got, want = read(two, store=tmp_path), read(two)
+        assert got.tops.strings.tolist() == want.tops.strings.tolist() and (got.examples.rows == want.examples.rows).all() and got.short == want.short
 
 def test_what_does_not_fit_is_refused(acts, spaces):
     with pytest.raises(FeatgeomError, match='256 features'): read(acts[0], fg.FeatureSpace.load(model=spaces[0].model, sae=fg.zoo_path('story-1l/sae-1024')))
@@ -268,7 +317,7 @@ def test_neurons_are_signed_and_say_why_there_are_no_logits():
     space = fg.FeatureSpace.load(model=fg.zoo_path('story-1l'), site='blocks.0.mlp.hook_post', name='neurons')
     acts = collect(space, tell(40, seed=0), progress=False)[0]
     r = read(acts, space)
-    assert r.signed and r.logits is None and 'neurons' in r.no_logits and 'cosine' not in r.near and r.no_near['cosine']
+    assert r.signed and r.logits is None and 'neurons' in r.no_logits and 'cosine' not in r.near and 'no decoder' in r.no_near['cosine']
     meta, blobs = parts_of(Dashboard(r, features=[0, 1], prompts=['The king.']))
     arrays, told = unpack(blobs[0])
     assert arrays['act0'].dtype == np.int8 and told['sides'][0]['low'] < 0 and meta['spaces'][0]['no_logits'] == r.no_logits
