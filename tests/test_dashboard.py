@@ -43,7 +43,7 @@ def board(**traits):
     docs = list(range(5))
     a = side(0, 'A', 3, A3, [('kings, mostly', 'auto'), (EVIL, 'hand')], tokens=[['␣king', .9], [EVIL, .06], ['␣saw', .04]], logits=LOGITS, partners=PARTNERS,
              near=dict(cosine=[[7, .5, 'seven'], [8, .2, 'eight']], cosine_chance=.3, cofire=[[9, .4, .1, EVIL], [12, .05, .1, '']]))
-    b = side(1, 'B', 5, B5, ['royalty'], signed=True, tokens=[['␣king', .8]], partners=[[3, .83, .21, .001, .55, 14, 'kings'], [7, .3, .21, None, .1, 4, 'seven']])
+    b = side(1, 'B', 5, B5, ['royalty'], signed=True, tokens=[['␣king', .8], ['rare', .000393]], partners=[[3, .83, .21, .001, .55, 14, 'kings'], [7, .3, .21, None, .1, 4, 'seven']])
     xs, ys = np.concatenate(A3).astype(np.float32), np.concatenate(B5).astype(np.float32)
     rows = np.flatnonzero((xs != 0) | (ys != 0))
     scatter = dict(text=[['before ', EVIL, ' after']]*len(rows), n=len(xs), either=len(rows), both=3, r=.83, held=.8, x=[0., 10.], y=[-5., 5.])
@@ -598,7 +598,7 @@ def test_text_is_readable_on_the_strongest_colours(show, theme):
 def test_narrow_pages_do_not_scroll_sideways(show, width):
     d = show(viewport=dict(width=width, height=800))
     wide = lambda: d.page.evaluate('document.documentElement.scrollWidth')
-    assert wide() <= width
+    assert wide() <= width and '<0.1 %' in d.text('.ds-main')
     d.lines().first.click()
     d.page.click('.ds-jump')
     assert wide() <= width

@@ -24,6 +24,9 @@ const number = (v) => (there(v) ? v : NaN);
 const percent = (v) => (v >= 0.1 || !v ? `${Math.round(100 * v)} %` : v >= 0.0005 ? `${(100 * v).toFixed(1)} %`
   : `${brief(100 * v)} %`);
 
+/** @param {number} v share of one token: small ones all alike */
+const shareOf = (v) => (v > 0 && v < 0.0005 ? "<0.1 %" : percent(v));
+
 /** @param {Spot} spot */
 export const nameOf = ([space, id]) => `${shown(space, 40)} ${id}`;
 
@@ -199,7 +202,7 @@ export function createFacts(dash, act) {
       el("span", { class: "ds-token fg-text", dir: "auto" }, shown(token, 24)),
       el("span", { class: "ds-track" },
         el("i", { class: "ds-share", style: `width:${((100 * share) / top).toFixed(1)}%` })),
-      el("span", { class: "ds-number" }, percent(share)))));
+      el("span", { class: "ds-number" }, shareOf(share)))));
   }
 
   /** @param {Side} side */
