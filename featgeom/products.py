@@ -584,10 +584,13 @@ def _sums(lo, hi, n, a, b, ap, ai, av, bp, bi, bv, dot, both):
                 for x in range(ap[last], ap[last+1]): line[ai[x]] = 0.
             last = a[e]
             for x in range(ap[last], ap[last+1]): line[ai[x]] = av[x]
-        for y in range(bp[b[e]], bp[b[e]+1]):
-            v = line[bi[y]]
-            dot[e] += np.float64(v)*bv[y]
-            both[e] += v != 0
+        rows, values = bi[bp[b[e]]:bp[b[e]+1]], bv[bp[b[e]]:bp[b[e]+1]]
+        total, met = 0., 0
+        for y in range(len(rows)):
+            v = line[np.uint32(rows[y])]                   # never below 0
+            total += np.float64(v)*values[y]
+            met += v != 0
+        dot[e], both[e] = total, met
 
 def pair_sums(
     a: Side,
@@ -601,7 +604,8 @@ def pair_sums(
     n, dot, both = a.acts.shape[0], np.zeros(len(i)), np.zeros(len(i), np.int64)
     def load(o): return lambda lo, hi: columns(o.acts, o.ids[lo:hi], centre=o.centre if centred else None)
     costs = [8*(o.nnz if centred else o.fires) for o in (a, b)]
-    for pick, x, y, one, two in PairBlocks(i, j, load(a), load(b), *costs, check_memory(memory, 4*n*THREADS)):
+    loads = (Held(load(a)),)*2 if _alike(a, b) else (load(a), load(b))      # one and the same block
+    for pick, x, y, one, two in PairBlocks(i, j, *loads, *costs, check_memory(memory, 4*n*THREADS)):
         sums, met = np.zeros(len(pick)), np.zeros(len(pick), np.int64)
         parts = n, x, y, *one.parts(), *two.parts(), sums, met
         for _ in in_threads(lambda o: _sums(*o, *parts), slices(len(pick))): pass
