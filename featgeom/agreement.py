@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from .core import FeatgeomError, check_whole, generator
+from .acts import Rows
 from .nulls import shifts
 from .moments import firing_counts
 from .features import top_tokens
@@ -113,6 +114,14 @@ def _shifted_counts(lo, hi, n, a, b, ap, ai, av, bp, bi, bv, moves, level):
         level[e] = np.sort(null)[_place(len(null))]
 
 # %% ../nbs/09b_agreement.ipynb #683b109f
+def _whole(rows, pairs):
+    "Rows whose `doc` counts whole documents: those of meta['joined'] only go on with the one before."
+    joined = pairs.meta.get('joined')
+    if not joined or 'doc' not in getattr(rows, 'columns', {}): return rows
+    begins = np.ones(int(rows.doc.max(initial=0)) + 1, np.int64)
+    begins[[o for o in joined if o < len(begins)]] = 0
+    return Rows(doc=(np.cumsum(begins) - 1).clip(0)[rows.doc])
+
 def _moves(rows, n, draws, rng):
     "Circular shifts of n rows, or none where there is no room for 19."
     apart = min(least_shift(rows, n), n//4)
@@ -210,7 +219,7 @@ def _set_columns(pairs, lists_a, lists_b, fires, draws, key, share):
     level = np.sort(value[:, 1:], 1)[:, _place(count)] if count else np.full(len(pairs), np.nan)
     return value[:, 0], level
 
-_SMALL = {*'a an and are as at be by for from in into is it its of on or that the their this to with word words'.split()}
+_SMALL = {*'a an and are as at be by for from in into is it its of on or that the their this to with word'.split()}
 
 def _words(label):
     "What a label speaks of: the tokens that a counted one names, without its set phrases; of others their words."
@@ -237,13 +246,13 @@ def agree(
     fires, has no tokens or no label. Raises `FeatgeomError` for stores of other rows or SAEs."""
     rows, draws, rng = rows_of_pairs(pairs, acts_a, acts_b), check_whole('draws', draws, 19), generator(seed)
     key, fires = int(rng.integers(2**62)), [firing_counts(o) for o in (acts_a, acts_b)]
-    moves = _moves(rows, acts_a.shape[0], draws, rng)
+    moves = _moves(_whole(rows, pairs), acts_a.shape[0], draws, rng)
     more = _firing(pairs, acts_a, acts_b, fires, moves, draws, memory)
     if tops is None and 'token_id' in getattr(rows, 'columns', {}): tops = [top_tokens(o, 5) for o in (acts_a, acts_b)]
     if tops is not None:
         tops = _both('tops', tops, pairs, [getattr(o, 'strings', ()) for o in tops])
         few = min(o.shape[-1] for o in tops)
-        if few < 5: raise FeatgeomError(f'tops of {few} tokens', 'At least 5 a feature', 'Pass top_tokens(acts, 5) of both')
+        if few < 5: raise FeatgeomError(f'tops of {few} tokens', 'At least 5 a feature', 'Pass top_tokens(acts, 5)')
         lists = [[[t for t in one if t] for one in o[:, :5].tolist()] for o in tops]
         more.update(zip(('shared_tokens', 'shared_tokens_chance'),
                         _set_columns(pairs, *lists, fires[1], draws, key, False)))
@@ -307,9 +316,11 @@ def held_out(
     held_fit: the score on the fitting half. held_same: there b is a's best partner among all features of B that fire
     at least half of `min_fires` times. held: the score on the held-out half, NaN where a side does not vary. held_best:
     the same of the partner that the fitting half chooses, whoever it is. held_chance: what 95 % of shifts of B's rows
-    in the held-out half stay at or below. Pairs of decoders are scored by correlation. Raises `FeatgeomError` for
+    in the held-out half stay at or below. Pairs of decoders are scored by correlation. Where documents were cut into
+    pieces, pairs.meta["joined"] lists those that go on, and the halves are of whole ones. Raises `FeatgeomError` for
     stores of other rows or SAEs, and for fewer than 4 documents."""
     rows, draws, rng = rows_of_pairs(pairs, acts_a, acts_b), check_whole('draws', draws, 19), generator(seed)
+    rows = _whole(rows, pairs)
     fit, metric, m = _halves(rows, rng), 'jaccard' if pairs.meta['metric'] == 'jaccard' else 'correlation', len(pairs)
     ids_a, i = np.unique(pairs.a.astype(np.int64), return_inverse=True)
     def scored(keep, b):

@@ -556,8 +556,8 @@ def rows_of_pairs(
                             f'{shape[0]:,} and {shape[1]:,}, as in the match', 'Pass stores of the same SAEs')
     known, given = [pairs.meta[o].get('name') for o in 'ab'], [getattr(o, 'name', None) for o in (acts_a, acts_b)]
     if known[0] != known[1] and given == known[::-1]:
-        raise FeatgeomError(f'{given[0]!r} as A and {given[1]!r} as B', f'A is {known[0]!r} in these pairs, B {known[1]!r}',
-                            'Swap the two')
+        raise FeatgeomError(f'{given[0]!r} as A and {given[1]!r} as B',
+                            f'A is {known[0]!r} in these pairs, B {known[1]!r}', 'Swap the two')
     for o, acts in zip('ab', (acts_a, acts_b)):
         for what, found in _origin(acts).items():
             want = pairs.meta[o].get(what, found)

@@ -134,8 +134,8 @@ class PairPoints(Result):
         return fig
 
 # %% ../nbs/09c_scatter.ipynb #0cdee673
-def _notes(o, row):
-    "Sentences about a pair, from what is true of all rows and from its row of a match."
+def _notes(o, row, why):
+    "Sentences about a pair, from what is true of all rows and from its row of a match; `why` nothing was held out."
     more, (a, b) = o['more'], (name.split(' · ')[0] for name in o['names'])
     def there(name): return more.get(name) is not None and not np.isnan(more[name])
     drawn = '' if len(o['x']) == o['either'] else f', of which {len(o["x"]):,} are drawn at random'
@@ -162,6 +162,7 @@ def _notes(o, row):
                        'No text had a part in choosing the pair.' if apart else
                        'The other half alone chooses the same partner.' if more['held_same'] else
                        'The other half alone chooses another partner, so this number is not free of selection.'))
+    elif why: out.append(f'No held-out score: {why}')
     return tuple(out)
 
 def _one_pair(acts_a, acts_b, a, b, r):
@@ -202,6 +203,9 @@ def pair_points(
     Raises `FeatgeomError` for unknown features, for stores of other rows, and for two features that never fire."""
     same_rows(acts_a, acts_b)
     n, seed = check_whole('n', n), check_whole('seed', seed, 0)
+    for o in (a, b):
+        if isinstance(o, bool) or not isinstance(o, (int, np.integer)):
+            raise FeatgeomError(f'Feature {o!r}'[:200], 'Whole numbers', 'Pass a feature id')
     a, b = (int(o.check_features(i)[0]) for o, i in ((acts_a, a), (acts_b, b)))
     (rows_a, x), (rows_b, y), total = acts_a.column(a), acts_b.column(b), len(acts_a)
     rows, sx, sy = pair_sample(rows_a, x, rows_b, y, n, generator(seed))
@@ -213,9 +217,11 @@ def pair_points(
     row = None if pairs is None else check_kind('pairs', pairs, Pairs)[(pairs.a == a) & (pairs.b == b)][:1]
     row = row if row is not None and len(row) else None
     asked = _one_pair(acts_a, acts_b, a, b, r) if row is None else row
-    many = 'doc' in acts_a.rows.columns and len(np.unique(acts_a.rows.doc)) >= 4
     if held and 'rank' not in asked.more: asked = agree(asked, acts_a, acts_b, tops=None, seed=seed)
-    if held and 'held' not in asked.more and many: asked = held_out(asked, acts_a, acts_b, seed=seed)
+    why = ''
+    if held and 'held' not in asked.more:
+        try: asked = held_out(asked, acts_a, acts_b, seed=seed)
+        except FeatgeomError as e: why = str(e)                    # fewer than four documents, say
     called = tuple(f'{o.name} {i}' + f' · {check_kind("A label", label, str)}'*bool(label)
                    for o, i, label in zip((acts_a, acts_b), (a, b), labels))
     out = dict(names=called, features=(a, b), rows=rows, x=sx, y=sy, text=contexts(acts_a, rows),
@@ -223,7 +229,7 @@ def pair_points(
                range_x=hist[0][1], range_y=hist[1][1], n=total, fires=(len(x), len(y)), both=len(both),
                either=len(x) + len(y) - len(both), r=r, more={o: v[0].item() for o, v in asked.more.items()},
                kind=f'{acts_a.rows.kind}s', seed=seed)
-    return PairPoints(**out, notes=_notes(out, row))
+    return PairPoints(**out, notes=_notes(out, row, why))
 
 # %% ../nbs/09c_scatter.ipynb #e3f07f3a
 class PairScatter(Widget):

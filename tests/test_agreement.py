@@ -209,6 +209,27 @@ def test_held_out_equals_a_match_and_a_rescore_of_the_halves(stores, metric):
     assert got.meta['held_out']['documents'] == [60, 60] and got.meta['held_out']['metric'] == metric
 
 
+def test_pieces_of_one_document_are_in_one_half_and_shifts_are_longer_than_it(stores, pairs):
+    pieces = 120
+    joined = [o for o in range(pieces) if o % 6]                                   # 20 documents of 6 pieces, 150 rows
+    whole = replace(pairs, meta={**pairs.meta, 'joined': joined})
+    doc = stores[0].rows.doc//6
+    long = [FeatureActs.from_csr(o.csr(), rows=Rows(doc=doc, pos=np.arange(N) % 150, token_id=o.rows.token_id), name=o.name) for o in stores]
+    for measure in (held_out, agree):
+        got, want = measure(whole, *stores, seed=1).more, measure(pairs, *long, seed=1).more
+        for o in want: assert np.array_equal(got[o], want[o], equal_nan=True), o
+    assert held_out(whole, *stores, seed=1).meta['held_out']['documents'] == [10, 10]
+    assert not np.array_equal(held_out(pairs, *stores, seed=1).more['held'], held_out(whole, *stores, seed=1).more['held'])
+    few = replace(pairs, meta={**pairs.meta, 'joined': [o for o in range(pieces) if o % 40]})
+    with pytest.raises(FeatgeomError, match='3 documents'): held_out(few, *stores)
+
+
+def test_set_phrases_of_counted_labels_are_no_agreement(stores, pairs):
+    one, two = 'The 64 %, " 28 % | begins a sentence 10 of 10 | raises end', 'king 90 % | begins a sentence 9 of 10 | raises of'
+    got = agree(pairs, *stores, labels=[[one]*12, [two]*6 + ['the queen']*3 + ['The 30 %, king 20 %']*3]).more['label']
+    assert (got[pairs.b < 6] == 0).all() and (got[(pairs.b >= 6) & (pairs.b < 9)] == 0).all() and (got[pairs.b >= 9] == 1/3).all()
+
+
 def test_held_chance_equals_a_naive_loop(stores, pairs):
     got = held_out(pairs, *stores, seed=4, draws=19)
     rng = generator(4)
@@ -259,7 +280,8 @@ def test_bad_input_is_refused_with_the_reason(stores, pairs):
     few = FeatureActs.from_csr(b.csr()[:, :5], rows=b.rows)
     cases = [(lambda: agree(pairs, a, few), 'same SAEs'), (lambda: held_out(pairs, a, few), 'same SAEs'),
              (lambda: agree(pairs, a, b.select(np.arange(100))), 'rows'), (lambda: agree(pairs, a, b, draws=18), 'draws'),
-             (lambda: agree(pairs, a, b, tops=(1, 2)), 'tops'), (lambda: agree(pairs, a, b, labels=(['a'], ['b'])), 'labels'),
+             (lambda: agree(pairs, a, b, tops=(1, 2)), 'tops'), (lambda: agree(pairs, a, b, tops=[top_tokens(o, 4) for o in (a, b)]), 'tops of 4'),
+             (lambda: agree(pairs, b, a), 'Swap the two'), (lambda: held_out(pairs, b, a), 'Swap the two'), (lambda: rescore(pairs, b, a), 'Swap the two'), (lambda: agree(pairs, a, b, labels=(['a'], ['b'])), 'labels'),
              (lambda: agree(pairs, a, b, labels=([3]*12, ['b']*12)), 'text'),
              (lambda: agree(pairs, a, b, labels=(['a']*12,)), 'labels'), (lambda: agree(pairs, a, b, seed=None), 'seed'),
              (lambda: held_out(pairs, *(FeatureActs.from_csr(o.csr(), rows=Rows(doc=a.rows.doc//40)) for o in stores)), '3 documents'),

@@ -99,6 +99,44 @@ def test_numbers_are_those_of_all_rows_and_of_agreement(stores, points):
     assert 'held' not in pair_points(*stores, 0, 0, held=False).more
 
 
+@pytest.mark.parametrize('metric, name', [('jaccard', 'Jaccard index'), ('cosine', 'cosine of the decoder rows')])
+def test_notes_name_the_score_that_a_number_is_of(stores, metric, name):
+    from dataclasses import replace
+    found = match(*stores, k=5, min_fires=20, metric='correlation' if metric == 'cosine' else metric)
+    if metric == 'cosine': found = replace(found, meta={**found.meta, 'metric': 'cosine', 'given': None}, within=found.within*np.nan)
+    row = found[(found.a == 0) & (found.b == 0)]
+    notes = pair_points(*stores, 0, 0, pairs=found).notes
+    assert f'They were matched by {name}: {row.score[0]:.3f}.' in notes
+    assert any(o.startswith(f'Chance: {row.null[0]:.3f} is the 95 % level of the {name} of') for o in notes)
+    want = held_out(row, *stores).more['held'][0]
+    held = next(o for o in notes if 'held out' in o)
+    if metric == 'jaccard': assert f'the Jaccard index is {want:.3f}' in held and 'alone chooses' in held
+    else: assert f'the correlation is {want:.3f}' in held and held.endswith('No text had a part in choosing the pair.')
+
+
+def test_a_feature_that_does_not_vary_has_no_correlation():
+    rng = np.random.default_rng(0)
+    rows = Rows(doc=np.arange(3000)//100)
+    for value in (.63696, .26979, .80794, 1e3):
+        a, b = (FeatureActs.from_dense(np.full((3000, 1), o, np.float32), rows=rows) for o in (value, .8050))
+        noise = FeatureActs.from_dense(rng.normal(size=(3000, 1)).astype(np.float32), rows=rows)
+        for one, two in ((a, b), (a, noise), (noise, b)):
+            got = pair_points(one, two, 0, 0, held=False)
+            assert np.isnan(got.r) and got.notes[0].startswith('No correlation, as one of the two does not vary')
+
+
+def test_why_nothing_was_held_out_is_said(stores):
+    three = [FeatureActs.from_csr(o.csr(), rows=Rows(doc=np.arange(1200)//400)) for o in stores]
+    assert pair_points(*three, 0, 0).notes[-1].startswith('No held-out score: 3 documents.')
+    assert 'No held-out' not in repr(pair_points(*three, 0, 0, held=False))
+
+
+def test_contexts_of_rows_that_do_not_fit_their_text():
+    def acts(**rows): return FeatureActs.from_csr(np.ones((2, 1)), rows=Rows(token_id=[0, 0], **rows), texts=['abc'], tokens={0: 'a'})
+    assert contexts(acts(doc=[0, 0], start=[-5, 10**6], end=[2, 10**6 + 1]), [0, 1]) == [['', 'ab', 'c'], ['abc', '', '']]
+    with pytest.raises(FeatgeomError, match='document 1 and 1 texts'): contexts(acts(doc=[0, 1], start=[0, 0], end=[1, 1]), [0, 1])
+
+
 def test_no_note_claims_that_a_feature_does_something(stores, points):
     text = ' '.join(points.notes + pair_points(*stores, 1, 2).notes)
     for word in ('caus', 'because', 'detects', 'represents', 'means', 'same feature'): assert word not in text
@@ -166,6 +204,7 @@ def test_payload(points):
 def test_bad_input_is_refused_with_the_reason(stores):
     a, b = stores
     cases = [((a, b, 5, 0), {}, 'nearest: 4'), ((a, b, 0, -1), {}, 'nearest: 0'), ((a, b, 0, .5), {}, 'Whole numbers'),
+             *(((a, b, 0, o), {}, 'Whole numbers') for o in (None, [], [1, 2], 'x', True)),
              ((a, b.select(np.arange(90)), 0, 0), {}, 'rows'), ((a, a, 4, 4), {}, 'never fire'),
              ((a, b, 0, 0), dict(n=0), 'n is a whole'), ((a, b, 0, 0), dict(seed=None), 'seed'),
              ((a, b, 0, 0), dict(pairs=3), 'Pairs'), ((a, b, 0, 0), dict(labels=(1, '')), 'label')]
