@@ -234,8 +234,8 @@ class Dashboard(Widget):
         "What the page says of pairs, each with what could not be measured and why."
         pairs, why = self._measured(pairs, quick)
         told = pair_meta(pairs, self._kind)
-        for o, q, of_a in zip(told, plain(rounded_up(pairs.q)), pairs.of_a.tolist()):
-            o.update(q=q, owner='' if of_a else self._names[1], why=' '.join(why))
+        for o, of_a in zip(told, pairs.of_a.tolist()):
+            o.update(owner='' if of_a else self._names[1], why=' '.join(why))
         return told
 
     def _measured(self, pairs, quick):

@@ -96,6 +96,25 @@ def test_what_cannot_be_measured_says_why(acts, spaces):
     assert told['pair']['agreement']                                                     # which needs no halves
 
 
+def test_the_page_shows_why_whose_and_where_from(acts, spaces, tmp_path, offline_page):
+    few = [o.select(o.rows.doc < 3) for o in acts]
+    pairs = fg.match(*few, shifts=3, permutations=19, min_fires=5, min_shift=1)
+    pairs = pairs[np.flatnonzero(~pairs.of_a)[:1]]
+    page = offline_page(viewport=dict(width=1300, height=900))
+    page.goto(Dashboard([read(*o) for o in zip(few, spaces)], pairs, all_pairs=pairs).save(tmp_path/'d.html').resolve().as_uri())
+    page.wait_for_selector('.ds-pair')
+    text = ' '.join(page.inner_text('.ds-pair').split())
+    assert 'No held-out score: 3 documents. At least 4' in text and 'null of sae-1024 ' in text
+    page.mouse.wheel(0, 3000)
+    page.wait_for_selector('.ds-stats')
+    words = ' '.join(page.locator('.featgeom').first.inner_text().split())
+    assert 'sae-256: topk SAE, 96 to 256, at blocks.0.hook_resid_post of story-1l; health: ' in words
+    page.locator('.ds-help summary').click()
+    words = ' '.join(page.inner_text('.ds-help').split())
+    assert 'Score: correlation. 95 % of the best scores that a feature gets when the text is shifted' in words
+    assert 'same score on half of the documents' in words and page.problems == []
+
+
 def test_an_entry_that_is_asked_for_says_that_nothing_was_held_out(readings, matched):
     board, sent = Dashboard(readings, matched['correlation'], most=1), []
     board.send = lambda content, buffers=None: sent.append((content, buffers))
