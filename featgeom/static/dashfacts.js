@@ -60,12 +60,17 @@ export function claims(pair) {
 }
 
 /**
- * A label as a title: of an automatic one, `tokens | where | what it raises`, only the first part stands out.
+ * A label as a title. An automatic one is `token 80 %, token 9 % | where | what it raises`: its tokens stand out (their
+ * shares are below), over the rest.
  * @param {string} label
+ * @param {string} source
  */
-export function titleOf(label) {
-  const words = shown(label, 300), at = words.indexOf(" | ");
-  return at < 1 ? [words] : [words.slice(0, at), el("span", { class: "ds-rest" }, words.slice(at))];
+export function titleOf(label, source) {
+  const words = shown(label, 300);
+  if (source !== "auto") return [words];
+  const [tokens, ...rest] = words.split(" | ");
+  const title = tokens.startsWith("many tokens") ? tokens : tokens.replaceAll(/ \d+ %(?=, |$)/g, "");
+  return rest.length ? [title, el("span", { class: "ds-rest" }, rest.join(" · "))] : [title];
 }
 
 /** @param {string} name @param {string} value @param {string} [why] @param {string} [sign] that marks it on the line */
@@ -98,8 +103,9 @@ export function createHead(dash) {
     return el("article", { class: `ds-card ds-side${s}`, "aria-label": nameOf([side.space, side.id]) },
       el("div", { class: "ds-about" },
         el("h2", {}, el("span", { class: "ds-id fg-text" }, nameOf([side.space, side.id]))),
-        el("p", { class: "ds-title fg-text", dir: "auto", title: source ? `label: ${shown(source, 60)}` : null },
-          ...(title ? titleOf(title) : [el("span", { class: "fg-muted" }, "no label")])),
+        el("p", { class: "ds-title fg-text", dir: "auto",
+          title: source ? `label (${shown(source, 60)}): ${shown(title, 300)}` : null },
+        ...(title ? titleOf(title, source) : [el("span", { class: "fg-muted" }, "no label")])),
         el("p", { class: "ds-small" }, fires,
           meta.rare && !meta.dead ? el("span", { class: "ds-warn" }, " · rare: too few for its statistics") : null),
         chips.length ? el("p", { class: "ds-chips", "aria-label": "top tokens, with their shares of the activation" },
