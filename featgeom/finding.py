@@ -23,7 +23,7 @@ from .shards import Rows, as_csr
 from .sae import FeatureSpace
 from .acts import FeatureActs
 from .collecting import token_bytes
-from .features import token_strings
+from .features import shown, token_strings
 from .examples import Examples, pick_examples
 
 # %% ../nbs/08e_finding.ipynb #db5179ac
@@ -37,7 +37,7 @@ class FeatureSet(Result):
     space: str                   # name of the space, as of its activations
     ids: np.ndarray              # features, rising, (m,) int64
     n_features: int              # of the space
-    how: dict = field(default_factory=dict)  # how they were found: query, mode, share, ...
+    how: dict = field(default_factory=dict)  # how they were found: query, mode, asked share, the nearest, ...
     share: np.ndarray = None     # of each feature's examples that spoke for it, (m,), or None
 
     def __post_init__(self):
@@ -55,6 +55,12 @@ class FeatureSet(Result):
             raise FeatgeomError(f'share of shape {np.shape(self.share)}', f'One for each of {len(ids)} features',
                                 'Leave it out')
         object.__setattr__(self, 'ids', ids)
+
+    def __repr__(self):
+        if len(self) or 'nearest' not in self.how: return super().__repr__()
+        near = ', '.join(f'{id} ({share:.2g})' for id, share in self.how['nearest'])
+        asked = f'none above {self.how["asked"]:g}; nearest: {near or "none"}'
+        return f'FeatureSet({self.name!r} in {self.space!r}: {asked})'
 
     def __iter__(self): return iter(self.ids.tolist())
     def __len__(self): return len(self.ids)
@@ -80,12 +86,17 @@ class FeatureSet(Result):
         out[self.ids] = True
         return out
 
-    def table(self):
-        "A feature a row as a pandas DataFrame."
+    def table(self,
+        nearest: bool=False,     # also those that `find` nearly found, with a column that says so
+    ):
+        "A feature a row as a pandas DataFrame, with the share and number of its examples where it was found by them."
         columns = dict(feature=self.ids)
         if self.share is not None: columns['share'] = self.share
-        if 'by' in self.how: columns['by'] = self.how['by']
-        return _pandas.DataFrame(columns)
+        columns |= {o: self.how[o] for o in ('examples', 'by') if len(self.how.get(o, ())) == len(self)}
+        table = _pandas.DataFrame(columns)
+        if not nearest: return table
+        near = _pandas.DataFrame(self.how.get('nearest', []), columns=['feature', 'share'])
+        return _pandas.concat([table.assign(found=True), near.assign(found=False)], ignore_index=True)
 
 # %% ../nbs/08e_finding.ipynb #65cbb2a3
 _LONGEST, _CUT = 64, 200
@@ -286,7 +297,9 @@ def find(
     """The features for which most of the strongest examples stand on a keyword.
 
     `share` of the result is each feature's own, `how['by']` the keyword that most of its examples stand on; what two
-    keywords mean counts for the first. Raises `FeatgeomError` for no keywords, and for patterns that take too long."""
+    keywords mean counts for the first; `how['examples']` says how many examples there were (few for a feature that
+    hardly fires), `how['nearest']` up to three features below the share, with theirs. Raises
+    `FeatgeomError` for no keywords, and for patterns that take too long."""
     index = _index_of(where)
     if not keywords: raise FeatgeomError('No keywords', 'One or more', 'Pass find(index, "king", "queen")')
     for o in keywords:
@@ -303,10 +316,15 @@ def find(
     for i, query in reversed([*enumerate(keywords)]): code[_matches(table, query, mode, case)] = i
     count, by = _tally(at, code, share*index.counts)
     some = np.flatnonzero(by >= 0)
+    own = (count/np.maximum(index.counts, 1)).astype(np.float32)
+    near = np.flatnonzero((by < 0) & (count > 0))
+    near = near[np.argsort(-own[near], kind='stable')[:3]]
     how = dict(query=list(keywords), mode=mode, asked=float(share), case=case, stratum=index.stratum,
-               n=int(at.shape[1]), by=tuple(keywords[o] for o in by[some].tolist()))
+               n=int(at.shape[1]), by=tuple(keywords[o] for o in by[some].tolist()),
+               examples=index.counts[some].tolist(),
+               nearest=[[*o] for o in zip(index.ids[near].tolist(), own[near].tolist())])
     return FeatureSet(' · '.join(keywords) if name is None else name, index.space, index.ids[some], index.n_features,
-                      how, (count[some]/np.maximum(index.counts[some], 1)).astype(np.float32))
+                      how, own[some])
 
 def _index_of(where):
     "The index of whatever has one, or can have."
@@ -314,7 +332,9 @@ def _index_of(where):
     if isinstance(where, Examples): where = index_examples(where)
     index = where if isinstance(where, SearchIndex) else getattr(where, 'index', None)
     if isinstance(index, SearchIndex): return index
+    space = isinstance(where, FeatureSpace)
     raise FeatgeomError(f'where of type {type(where).__name__}', 'SearchIndex, Examples, FeatureActs, or a Reading',
+                        f'A space has read no texts yet: pass what collect({where.name}, texts) returns' if space else
                         'Pass index_examples(pick_examples(acts))')
 
 # %% ../nbs/08e_finding.ipynb #b71cab08
@@ -335,9 +355,9 @@ class TextActs(Result):
         "The features that fire at any token, with the share of tokens that they fire at."
         if self.acts.dense: counts = np.bincount(self.ids[self.ids >= 0], minlength=self.acts.n_features)
         else: counts = np.bincount(self.acts.csr().indices, minlength=self.acts.n_features)
-        ids, n, name = np.flatnonzero(counts), len(self.tokens), self.text
-        return FeatureSet(name if len(name) <= 40 else name[:37] + '...', self.space, ids, self.acts.n_features,
-                          dict(mode='text', text=self.text, n=n), (counts[ids]/n).astype(np.float32))
+        ids, n, text = np.flatnonzero(counts), len(self.tokens), shown(self.text[:80]).replace('␣', ' ')
+        return FeatureSet(text if len(text) <= 40 else text[:37] + '...', self.space, ids, self.acts.n_features,
+                          dict(mode='text', text=text, n=n), (counts[ids]/n).astype(np.float32))
 
     def table(self):
         "A token and feature a row as a pandas DataFrame."

@@ -1,5 +1,6 @@
 "Finding features: sets, words of tokens, every way to ask against a naive loop, hostile questions, texts of one's own, precision on the embedded models."
 from functools import cache
+from itertools import permutations
 from types import SimpleNamespace
 import time, unicodedata
 
@@ -148,6 +149,19 @@ def test_more_than_share_is_strict_and_by_is_the_better_keyword():
     assert find(index, 'a', 'b', name='mine').name == 'mine' and find(index, 'a', 'b').name == 'a · b'
     assert find(SimpleNamespace(index=index), 'a').ids.tolist() == [2]
 
+def test_a_search_that_finds_nothing_says_what_was_nearest():
+    token = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [2, 0, 0, -1], [2]*4, [0, 1, 1, -1]], np.int32)
+    index = SearchIndex('s', 9, np.array([0, 2, 3, 7, 8]), ['a', 'b', 'c'], ['a', 'b', 'c'], token, token, (token >= 0).sum(1), 'top')
+    none = find(index, 'a', share=.7)
+    assert [(id, round(share, 3)) for id, share in none.how['nearest']] == [(3, .667), (0, .5), (8, .333)]
+    assert 'none above 0.7; nearest: 3 (0.67), 0 (0.5), 8 (0.33)' in repr(none) and not len(none.table())
+    assert none.table(nearest=True).feature.tolist() == [3, 0, 8] and not none.table(True).found.any()
+    some = find(index, 'a', 'b')
+    assert some.how['nearest'] == [] and repr(some).startswith('FeatureSet(name=') and some.table().examples.tolist() == [4, 4, 3, 3] == some.how['examples']
+    both = find(index, 'a').table(nearest=True)
+    assert both.feature.tolist() == [3, 0, 8, 2] and both.found.tolist() == [True, False, False, False]
+    assert 'nearest: none' in repr(find(index, 'zebra')) and len(find(index, 'zebra').table(nearest=True)) == 0
+
 def test_other_strata_dead_features_and_stores_without_texts(tmp_path):
     acts = toy()
     examples = pick_examples(acts)
@@ -206,6 +220,9 @@ def test_hostile_words_are_only_words():
 def test_questions_that_make_no_sense(keywords, how, match):
     with pytest.raises(FeatgeomError, match=match): find(index_of(['a', 'b']), *keywords, **how)
 
+def test_a_space_is_told_to_read_texts_first(space):
+    with pytest.raises(FeatgeomError, match='has read no texts yet.*collect.story'): find(space, 'king')
+
 def test_where_must_have_an_index():
     for where in (None, 'acts', SimpleNamespace(index=3), np.eye(3)):
         with pytest.raises(FeatgeomError, match='where'): find(where, 'a')
@@ -250,6 +267,10 @@ def test_fires_on_neurons_few_features_and_odd_characters(space):
     odd = fires_on(space, 'né 👑\n\tx <b>', k=2)
     assert len(odd.tokens) == len(odd.start) and all(o.isprintable() for o in odd.tokens) and odd.end.max() <= len('né 👑\n\tx <b>')
 
+def test_the_set_of_a_long_text_is_named_by_its_beginning(space):
+    told = fires_on(space, '\u202e' + ' '.join(tell(12, 3)))
+    assert len(repr(told.features)) < 600 and '\u202e' not in repr(told.features) and len(told.features.name) <= 40
+
 @pytest.mark.parametrize('text', ['', 3, None, b'x', ['x'], '\ud800'])
 def test_texts_that_are_none(space, text):
     with pytest.raises(FeatgeomError): fires_on(space, text)
@@ -263,20 +284,22 @@ def test_fires_on_bad_settings(space):
 
 @pytest.fixture(scope='module', params=['story-1l', 'story-2l'])
 def found_and_unseen(request):
-    "For share .5 and .75: {concept: (features found, of them right on stories that the search did not see)}."
+    """For share .5 and .75: {concept: (features found, of them right on stories that the search did not see)}.
+
+    Three sets of stories, each searched and the others asked; nothing was chosen on them."""
     space = fg.FeatureSpace.load(fg.zoo_path(request.param), fg.zoo_path(f'{request.param}/sae-1024'), name=request.param)
-    seen, unseen = (index_examples(pick_examples(fg.collect(space, tell(2000, o), progress=False)[0], each=0, random=0, silent=0)) for o in (0, 1))
-    words = np.array([*unseen.words, ''])[unseen.word]
-    out = {}
+    sets = [index_examples(pick_examples(fg.collect(space, tell(2000, o), progress=False)[0], each=0, random=0, silent=0)) for o in (101, 102, 103)]
+    words, out = [np.array([*o.words, ''])[o.word] for o in sets], {}
     for share in (.5, .75):
         for concept, lexicon in LEXICON.items():
-            ids = find(seen, *lexicon, share=share, case=True).ids
-            out[share, concept] = len(ids), int((np.isin(words[ids], lexicon).sum(1) > .5*unseen.counts[ids]).sum())
+            found = [find(o, *lexicon, share=share, case=True).ids for o in sets]
+            right = [(np.isin(words[j][found[i]], lexicon).sum(1) > .5*sets[j].counts[found[i]]) for i, j in permutations(range(3), 2)]
+            out[share, concept] = sum(map(len, right)), int(sum(o.sum() for o in right))
     return out
 
 def test_what_is_found_for_a_concept_is_of_that_concept_on_unseen_stories(found_and_unseen):
     for concept in LEXICON:
         n, right = found_and_unseen[.75, concept]
-        assert n >= 5 and right/n > .9, f'{concept}: {right} of {n}'
+        assert n >= 6*4 and right/n > .9, f'{concept}: {right} of {n}'
     whole = np.array([found_and_unseen[.5, concept] for concept in LEXICON]).sum(0)
     assert whole[1]/whole[0] > .9, f'all concepts at the default share: {whole[1]} of {whole[0]}'
