@@ -100,6 +100,7 @@ class FeatureStats(Result):
     capacity: np.ndarray       # of its decoder row among all, (f,), or None; see `capacity`
     rare: int                  # features that are active, but at fewer than `min_fires` rows
     min_fires: int             # firings from which a feature is described
+    space: str = ''            # whose features they are, as the activations are called
 
     def table(self):
         "A feature a row as a pandas DataFrame; quantiles as q0.5 and so on."
@@ -140,7 +141,8 @@ def feature_stats(
     norm, own = (None, None) if weights is None else (np.linalg.norm(weights, axis=1), capacity(weights))
     shapes = of(m3/n/var**1.5), of(m4/n/var**2), of(cube/n/var**1.5), of(fourth/n/var**2)
     return FeatureStats(s.counts, s.counts/n, of(mean), largest, s.square/n, s.n, int((~alive).sum()),
-                        of(np.sqrt(p2/c)), quantiles, levels, *shapes, norm, own, int((alive & ~known).sum()), least)
+                        of(np.sqrt(p2/c)), quantiles, levels, *shapes, norm, own, int((alive & ~known).sum()), least,
+                        acts.name)
 
 # %% ../nbs/08_features.ipynb #87861cfc
 @dataclass(frozen=True, repr=False)
@@ -223,6 +225,7 @@ class TopTokens(Result):
     n: int               # rows
     entropy: np.ndarray  # of the shares of all its tokens, (f,) bits, NaN where dead: 0 is one token, 3 like 8 alike
     tokens: np.ndarray   # how many different tokens it fires on, (f,) int64
+    space: str = ''      # whose features they are, as the activations are called
 
     def table(self):
         "A feature and token a row as a pandas DataFrame, best first."
@@ -251,7 +254,7 @@ def top_tokens(
     at, weight, entropy, tokens = over_columns(acts, _token_shares, args, None, budget, client)
     strings = np.array([*token_strings(acts, vocab), ''], dtype=object)
     ids = np.append(vocab, -1)[at].astype(np.int32)
-    return TopTokens(ids, weight, strings[at].astype(str), len(acts), entropy, tokens)
+    return TopTokens(ids, weight, strings[at].astype(str), len(acts), entropy, tokens, acts.name)
 
 @njit(cache=True, nogil=True)
 def _token_shares(pointers, rows, values, token, v, k):

@@ -287,7 +287,9 @@ def _ids_of(space, ids):
     if ids is None: return np.arange(space.f)
     ids = np.atleast_1d(check_numbers('ids', ids))
     if not ids.size: return np.empty(0, np.int64)
-    wrong = ids[(ids < 0) | (ids >= space.f)] if ids.ndim == 1 and ids.dtype.kind in 'iu' else ids.ravel()[:1]
+    if ids.ndim != 1 or ids.dtype.kind not in 'iu':
+        raise FeatgeomError(f'ids {ids.dtype} of shape {ids.shape}', 'Whole numbers, (m,)', 'Pass a list of ids')
+    wrong = ids[(ids < 0) | (ids >= space.f)]
     if not len(wrong): return ids.astype(np.int64)
     raise FeatgeomError(f'Feature {wrong[0]} of {space.name!r}', f'A whole number from 0 to {space.f - 1:,} (nearest: '
                         f'{int(np.clip(wrong[0], 0, space.f - 1))})', 'Check the id, and whose it is')

@@ -201,6 +201,9 @@ def test_what_is_about_other_rows_or_another_sae_makes_no_label(zoo, small, pick
                         (dict(tops=5), 'tops of type int'), (dict(stats=top_tokens(acts)), 'stats of type TopTokens'), (dict(logits=3), 'logits of type int'),
                         (dict(logits=effects_of(small)), 'effects of 8 features'), (dict(logits=effects_of(acts, sae_hash='f'*64)), 'SAE ffffffff')]:
         with pytest.raises(FeatgeomError, match=match): auto_labels(examples, **what)
+    twin = FeatureActs.from_csr(acts.csr(), acts.rows, 'twin', acts.texts, acts.tokens)
+    for what in (dict(tops=top_tokens(twin)), dict(stats=feature_stats(twin))):
+        with pytest.raises(FeatgeomError, match="of 'twin'"): auto_labels(examples, **what)
     mine = fg.logit_effects(space, k=3)
     assert (mine.n_features, mine.sae_hash) == (256, space.sae.hash)
     assert 'raises' in ' '.join(auto_labels(examples, top_tokens(acts, 8), feature_stats(acts), mine).text)
@@ -216,7 +219,7 @@ def test_offsets_outside_of_a_text_make_labels_without_words(small, shift):
 def test_what_nobody_sees_is_no_answer_and_shown_by_its_code(text, picked, tmp_path):
     assert not can_be_seen(text) and all('⟨' in o for o in one_line(text).split()) and one_line(one_line(text)) == one_line(text)
     assert one_line(f'king{text[0]}s') != f'king{text[0]}s' or text[0] in '\u200c\u200d\ufe0f'
-    labels = label_with(lambda prompt: text, picked, tmp_path/'j.jsonl', ids=[0], retries=0)
+    labels = label_with(lambda prompt: text, picked, tmp_path/'j.jsonl', ids=[0], retries=0, source='me')
     assert not len(labels) and labels.meta['counts'] == {'nothing that can be seen': 1}
 
 def test_joined_letters_stay_joined():
@@ -280,7 +283,14 @@ def test_exports_of_another_sae_are_refused(tmp_path, zoo):
     with pytest.raises(FeatgeomError, match="layer '7-res-jb'"): read_neuronpedia(path, 5, sae='6-res-jb')
     space, acts, _ = zoo
     path.write_bytes(lines([row(1, 'a')]))
-    assert read_neuronpedia(path, acts).space == acts.name
+    for here in (acts, space):
+        with pytest.raises(FeatgeomError, match="labels of layer 6. Of layer 0.*sae='6-res-jb'"): read_neuronpedia(path, here)
+    told = read_neuronpedia(path, acts, sae='6-res-jb')
+    assert told.space == acts.name and (told.meta['sae_hash'], told.meta['checked']) == (space.sae.hash, 'name and width'), 'the user says so'
+    path.write_bytes(lines([row(1, 'a', layer='0-res-jb')]))
+    told = read_neuronpedia(path, acts)
+    assert 'sae_hash' not in told.meta and told.meta['checked'] == 'width alone', 'nobody compared'
+    path.write_bytes(lines([row(1, 'a')]))
     sae = fg.load_sae(fg.zoo_path('story-1l/sae-256'))
     sae.metadata['neuronpedia_id'] = 'gpt2-small/5-res-jb'
     with pytest.raises(FeatgeomError, match="layer '6-res-jb'"): read_neuronpedia(path, fg.FeatureSpace.load(space.model, sae))
@@ -323,7 +333,7 @@ def test_forms_of_delphi(tmp_path):
                        'layers.6.mlp_latent4.txt': b'"Explanation could not be parsed."', 'layers.6.mlp_latent5.txt': b'"No explanation found"', 'notes.txt': b'x', 'layers.6.mlp_latent7.txt': b'[]'}.items():
         (tmp_path/name).write_bytes(data)
     labels = read_delphi(tmp_path, 8)
-    assert labels.of() == ['royalty', '', 'plain text', 'months', '', '', '', ''] and labels.meta == dict(module='layers.6.mlp', counts=dict(failed=3))
+    assert labels.of() == ['royalty', '', 'plain text', 'months', '', '', '', ''] and labels.meta == dict(module='layers.6.mlp', counts=dict(failed=3), checked='width alone')
     assert read_delphi(tmp_path/'layers.6.mlp_latent0.txt', 8)[0] == 'royalty'
     (tmp_path/'table.json').write_text(json.dumps({'.transformer.h.0_feature3': 'old form', '.transformer.h.0_feature4': 'too', 'x': 'y'}))
     assert read_delphi(tmp_path/'table.json', 8).of()[3:5] == ['old form', 'too']
@@ -334,6 +344,15 @@ def test_explanations_of_another_sae_are_refused(tmp_path):
     with pytest.raises(FeatgeomError, match='layers.6'): read_delphi(tmp_path, 10, module='layers.7')
     (tmp_path/'layers.7_latent1.txt').write_bytes(b'"a"')
     with pytest.raises(FeatgeomError, match='mixes hookpoints'): read_delphi(tmp_path, 10)
+
+def test_explanations_of_another_layer_are_refused(zoo, tmp_path):
+    space, acts, _ = zoo
+    (tmp_path/'layers.6.mlp_latent9.txt').write_bytes(b'"a"')
+    for here in (acts, space):
+        with pytest.raises(FeatgeomError, match="labels of layer 6. Of layer 0.*module='layers.6.mlp'"): read_delphi(tmp_path, here)
+    assert read_delphi(tmp_path, acts, module='layers.6.mlp').meta['sae_hash'] == space.sae.hash
+    (tmp_path/'layers.6.mlp_latent9.txt').rename(tmp_path/'layers.0_latent9.txt')
+    assert read_delphi(tmp_path, acts).check(acts).meta == dict(module='layers.0', counts=dict(failed=0), checked='width alone')
 
 def test_a_folder_of_scores_is_no_folder_of_labels(tmp_path):
     (tmp_path/'layers.6_latent9.txt').write_text(json.dumps([dict(str_tokens=['a'], prediction=True)]))
@@ -458,6 +477,10 @@ def test_labels_of_one_source_do_not_become_those_of_another(picked, tmp_path):
     label_with(answer, picked, tmp_path/'x.jsonl', ids=[0])
     with pytest.raises(FeatgeomError, match='source: answer there, another now'): label_with(another, picked, tmp_path/'x.jsonl')
     assert label_with(another, picked, tmp_path/'x.jsonl', source='answer', ids=[0, 3]).source == 'answer', 'who says so takes it over'
+
+def test_a_function_without_a_name_must_get_one(picked, tmp_path):
+    with pytest.raises(FeatgeomError, match='source="..."'): label_with(lambda prompt: 'x', picked, tmp_path/'x.jsonl')
+    assert not (tmp_path/'x.jsonl').exists()
 
 def test_one_writer_at_a_time(picked, tmp_path):
     inside, go = threading.Event(), threading.Event()
