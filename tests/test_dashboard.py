@@ -503,14 +503,18 @@ def test_what_has_the_keyboard_is_not_under_the_bar(show):
 
 def test_of_an_automatic_label_only_its_tokens_stand_out(show):
     words = 'The 97 %, her 1 % | begins a sentence 10 of 10 | raises end, duke'
-    own = side(0, 'A', 1, [np.array([0., 1, 2])], [words, 'many tokens, most on the 26 %'])
+    own = side(0, 'A', 1, [np.array([0., 1, 2])], [words])
+    many = side(0, 'A', 2, [np.array([0., 1, 2])], ['many tokens, most on the 26 %'])
     near = dict(score=None, null=None, q=None)
-    d = show(Dash(payload=payload([space('A')], [dict(a=1, b=-1, la='x', lb='', **near)], [entry([own], [0])], [dict(cut(['a', ' b', ' c']), doc=0)])))
+    listed = [dict(a=i, b=-1, la='x', lb='', **near) for i in (1, 2)]
+    d = show(Dash(payload=payload([space('A')], listed, [entry([o], [0]) for o in (own, many)], [dict(cut(['a', ' b', ' c']), doc=0)])))
     assert d.text('.ds-title .ds-rest') == 'begins a sentence 10 of 10 · raises end, duke' and d.text('.ds-title').startswith('The, her begins')
     assert words in d.page.get_attribute('.ds-title', 'title') and 'The 97 %' not in d.text('.ds-title')
-    assert d.text('.ds-label') == 'many tokens, most on the 26 % auto'
     weight = lambda where: int(d.page.locator(where).evaluate('o => getComputedStyle(o).fontWeight'))
     assert weight('.ds-title') > weight('.ds-rest') == 400
+    d.click('Next')
+    d.wait('A:2')
+    assert d.text('.ds-title') == 'many tokens, most on the 26 %'        # here the share is what is said
 
 def test_every_correlation_stands_beside_its_null_and_chance_says_what_it_is(show):
     d = show()
