@@ -20,8 +20,8 @@ from .core import FeatgeomError, Result, check_kind, check_whole, fingerprint, g
 from .acts import FeatureActs
 from .features import firing_counts
 from .examples import Examples, windows
-from .labels import Labels, explained_rows, origin_of
-from .labelling import Journal, marked
+from .labels import Labels, apart, explained_rows, origin_of
+from .labelling import Journal, marked, name_of
 
 # %% ../nbs/08h_judging.ipynb #db5179ac
 _pandas = lazy.load('pandas')
@@ -104,13 +104,23 @@ def _pattern(token):
     after = r'(?![^\W_])' if bare[-1:].isalnum() and not right else ''
     return before + re.escape(bare).replace('␣', ' ') + after
 
+def _choice(name, given, valid):
+    "Some of the valid names, in the order given."
+    given = (given,) if isinstance(given, str) else tuple(check_kind(name, given, tuple, list))
+    wrong = [o for o in given if o not in valid]
+    if wrong or not given: raise FeatgeomError(f'{name}={given!r}', ', '.join(valid), 'Pass some of them')
+    return tuple(dict.fromkeys(given))
+
 def keyword_judge(
     kind: str,     # 'detection', 'fuzzing' or 'simulation'
     label: str,
     items: list,   # see `score_labels`
 ) -> list:
     "A judge that looks for the words of the label: in the passage, in its marks, at each of its tokens."
-    found = re.compile('|'.join(keywords(label)) or r'(?!)', re.I)
+    kind, = _choice('kind', check_kind('kind', kind, str), KINDS)
+    of = (list, tuple) if kind == 'simulation' else (str,)
+    for o in check_kind('items', items, list, tuple): check_kind('an item', o, *of)
+    found = re.compile('|'.join(keywords(check_kind('label', label, str))) or r'(?!)', re.I)
     if kind == 'detection': return [float(bool(found.search(o))) for o in items]
     if kind == 'fuzzing': return [_in_marks(found, o) for o in items]
     return [_at_tokens(found, o) for o in items]
@@ -142,7 +152,7 @@ class LabelScores(Result):
     ids: np.ndarray         # features, (m,) int64
     own: np.ndarray         # under their own label, (k, 1 + s, m)
     shuffled: np.ndarray    # under the labels of other features, (k, 1 + s, r, m)
-    p: np.ndarray           # of own against shuffled, one-sided, (k, 1 + s)
+    p: np.ndarray           # of own against shuffled, one-sided, (k, 1 + s); NaN where the note says circular
     random: dict            # name -> scores of random features under their own labels, (k, 1 + s, m')
     random_p: dict          # name -> of own against them, one-sided, (k, 1 + s)
     counts: dict            # calls of the judge, those that failed, items without an answer
@@ -186,7 +196,7 @@ class LabelScores(Result):
             chance, xlabel = (0, 'correlation') if kind == 'simulation' else (.5, 'balanced accuracy')
             ax.axvline(chance, color='lightgray', zorder=0)
             ax.set(xlabel=xlabel, ylabel='share of features below',
-                   title=f'{kind}, {_p_words(self.p[k, 0], self.draws)}')
+                   title=f'{kind}, {"circular" if "circular" in self.note else _p_words(self.p[k, 0], self.draws)}')
             ax.legend(fontsize=6, title='mean', title_fontsize=6)
         return fig
 
@@ -217,14 +227,17 @@ def score_labels(
     seed: int=0,
     progress: bool=False,             # show a bar
     path=None,                        # a journal (.jsonl) of the judge's answers: what stands there is not asked again
+    judge_name: str=None,             # all that the journal knows of the judge; None: the name of the function
 ) -> LabelScores:
     """Detection, fuzzing and simulation scores of labels, beside shuffled labels and random features.
 
     Raises `FeatgeomError` for labels of another SAE, for examples without silent passages to tell active ones from,
-    for a judge that fails ten times before it ever succeeds, and for the journal of another judge."""
+    for a judge that fails ten times before it ever succeeds, and for the journal of another judge. Labels of
+    `auto_labels` have no p unless they are judged on other documents: they count tokens of all rows that they saw."""
     kinds, strata = _choice('kinds', kinds, KINDS), _choice('strata', strata, STRATA)
     shuffles, least, draws = (check_whole(*o) for o in (('shuffles', shuffles), ('least', least), ('draws', draws)))
     seed = check_whole('seed', seed, 0)
+    check_kind('progress', progress, bool, np.bool_)
     if not callable(judge):
         raise FeatgeomError(f'judge of type {type(judge).__name__}', 'A function', 'Pass keyword_judge')
     random = {} if random is None else random if isinstance(random, dict) else {'random features': random}
@@ -232,7 +245,7 @@ def score_labels(
     some = np.intersect1d(labels.ids, examples.ids)
     if ids is not None: some = np.intersect1d(some, examples.acts.check_features(ids))
     some = _often(some, examples, min_fires)
-    with _remembering(judge, path) as judge:
+    with _remembering(judge, path, judge_name) as judge:
         court = _Court(judge, kinds, strata, least, seed)
         own, other = court.sit(labels, examples, some, shuffles, progress)
         nulls = {name: court.sit(a, b, _often(np.intersect1d(a.ids, b.ids), b, min_fires), 0, progress)[0]
@@ -240,18 +253,19 @@ def score_labels(
     rng, cells = generator(seed), [(k, s) for k in range(len(kinds)) for s in range(1 + len(strata))]
     p = np.full((len(kinds), 1 + len(strata)), np.nan)
     random_p = {name: p.copy() for name in nulls}
+    note, circular = _seen_before(labels, examples)
     for cell in cells:
-        p[cell] = _swap_p(own[cell], other[cell], draws, rng)
+        if not circular: p[cell] = _swap_p(own[cell], other[cell], draws, rng)
         for name, o in nulls.items(): random_p[name][cell] = _mix_p(own[cell], o[cell], draws, rng)
     return LabelScores(labels.source, labels.space, kinds, ('all', *strata), some, own, other, p, nulls, random_p,
-                       dict(court.counts), dict(court.failed), _seen_before(labels, examples), draws, seed)
+                       dict(court.counts), dict(court.failed), note, draws, seed)
 
 def _seen_before(labels, examples):
-    "What labels had seen of the rows that they are judged on."
-    if labels.meta.get('rows') != origin_of(examples.acts): return 'judged on other rows than labelled'
-    counted = labels.meta.get('made') == 'counted from examples'
-    return 'the shares of tokens in the labels were counted over all rows, the judged ones too' if counted else \
-        'labels and judge saw the same documents, at other places'
+    "What labels had seen of what they are judged on, and whether their scores are circular."
+    if apart(labels.meta.get('rows'), origin_of(examples.acts)): return 'judged on other documents than labelled', False
+    if labels.meta.get('made') == 'counted from examples':
+        return 'circular: the labels count tokens of all their rows, perhaps of those judged; too high, and no p', True
+    return 'not known to be judged on other documents than labelled', False
 
 def _check_pair(pair, kinds, least):
     "Labels and examples of one space, fit for the judge."
@@ -267,13 +281,6 @@ def _check_pair(pair, kinds, least):
 def _often(ids, examples, min_fires):
     "Those of some features that are active often enough."
     return ids[firing_counts(examples.acts)[ids] >= check_whole('min_fires', min_fires)]
-
-def _choice(name, given, valid):
-    "Some of the valid names, in the order given."
-    given = (given,) if isinstance(given, str) else tuple(check_kind(name, given, tuple, list))
-    wrong = [o for o in given if o not in valid]
-    if wrong or not given: raise FeatgeomError(f'{name}={given!r}', ', '.join(valid), 'Pass some of them')
-    return tuple(dict.fromkeys(given))
 
 class _Court:
     "Puts tasks to a judge, and counts what goes wrong."
@@ -298,7 +305,7 @@ class _Court:
         return np.nan if answers is None else _scores(kind, answers, task, self.strata, self.least)
 
     def ask(self, kind, label, task):
-        "The judge's answers as arrays, None where it failed; an item without a number is the opposite of the truth."
+        "The judge's answers as arrays, None where it failed; an item without a number is a guess."
         self.counts['calls'] += 1
         try: answers, missing = _numbers(kind, self.judge(kind, label, list(task.items)), task)
         except Exception as e:
@@ -334,14 +341,14 @@ def _number(value):
     return value if np.isfinite(value) else None
 
 def _numbers(kind, answer, task):
-    "Answers as arrays, and the number of items that have none and count as wrong."
+    "Answers as arrays, and the number of items that have none and count as a guess."
     answer = _usable(kind, answer, task.items)
     if kind == 'simulation':
         bad = [None in o for o in answer]
-        return [-t if b else np.array(o) for o, t, b in zip(answer, task.truth, bad)], sum(bad)
+        return [np.zeros(len(o)) if b else np.array(o) for o, b in zip(answer, bad)], sum(bad)
     values = np.array(answer, float)
     bad = ~((values >= 0) & (values <= 1))
-    return np.where(bad, ~np.array(task.truth, bool), values >= .5), int(bad.sum())
+    return np.where(bad, .5, values >= .5), int(bad.sum())
 
 def _scores(kind, answers, task, strata, least):
     "The score over all active passages and over those of each stratum, (1 + s,); NaN with too few on either side."
@@ -356,7 +363,7 @@ def _balanced(answers, truth, group, least):
     "Balanced accuracy inside a group."
     yes, no = group & truth, group & ~truth
     if min(yes.sum(), no.sum()) < least: return np.nan
-    return (answers[yes].mean() + (~answers[no]).mean())/2
+    return (answers[yes].mean() + 1 - answers[no].mean())/2
 
 def _simulated(answers, truth, group):
     "Correlation of answers and activations over the tokens of a group; a constant answer is 0, a constant truth NaN."
@@ -383,14 +390,14 @@ def _mix_p(own, other, draws, rng):
     drawn = [gap(rng.permutation(both)) for _ in range(draws)]
     return (1 + int((np.array(drawn) >= gap(both) - 1e-12).sum()))/(draws + 1)
 
-# %% ../nbs/08h_judging.ipynb #ba6bbfa3
+# %% ../nbs/08h_judging.ipynb #6ceaaa05
 @contextmanager
-def _remembering(judge, path):
+def _remembering(judge, path, name):
     "A judge whose usable answers stand in a journal and are not asked for again."
     if path is None:
         yield judge
         return
-    said, name = {}, getattr(judge, '__name__', type(judge).__name__)
+    said, name = {}, name_of(judge, name, 'judge_name')
     def keep(line): said[line['asked']] = line['answer']
     def ask(kind, label, items):
         asked = fingerprint([kind, label, items])
