@@ -17,7 +17,7 @@ SECONDS = 20
 @pytest.fixture(scope='module')
 def good(tmp_path_factory):
     "One good set of arguments for each door."
-    from featgeom import core, embedding, exchange, features, matching, models, nulls, sae, stories, texts, within
+    from featgeom import core, embedding, exchange, features, finding, matching, models, nulls, sae, stories, texts, within
     root = tmp_path_factory.mktemp('good')
     for name in ('store', 'sae_topk', 'sae_raw', 'model', 'delphi', 'parquet', 'pairs', 'embedding', 'texts', 'out'): (root/name).mkdir()
     (root/'store').rmdir()
@@ -36,6 +36,11 @@ def good(tmp_path_factory):
     talking = fg.LinkedMap([panel('A'), panel('B')], pairs)
     new = lambda: root/'out'/str(next(count))
     dense = acts.csr().toarray()
+    picked, read = fg.pick_examples(acts, k=4, left=2, right=2), fg.read_features(acts, k=4, progress=False)
+    said_of = fg.Labels.of_dict({1: 'the', 2: 'king', 3: 'a'}, acts)
+    said_of.save(root/'labels.json')
+    (root/'n.jsonl').write_text('{"modelId": "m", "layer": "0-x", "index": 1, "description": "a"}\n')
+    (root/'layers.6_latent1.txt').write_text('"a"')
     return {
         'load_model': (fg.load_model, dict(model=root/'model', tokenizer=None, device='cpu', dtype=None, bos=None)),
         'capture': (fg.capture, dict(model=lm, input_ids=torch.tensor([[0, 1]]), sites=['blocks.0.hook_resid_post'], attention_mask=torch.ones(1, 2))),
@@ -68,7 +73,7 @@ def good(tmp_path_factory):
         'FeatureActs.save': (lambda dtype, shard: acts.save(new(), dtype, shard), dict(dtype='float32', shard=16)),
         'Rows': (fg.Rows, dict(doc=[0, 0], pos=[0, 1], token_id=[1, 2], start=[0, 1], end=[1, 2], kind='token', label=[3, 4])),
         'firing_counts': (fg.firing_counts, dict(acts=acts)),
-        'feature_stats': (features.feature_stats, dict(acts=acts)),
+        'feature_stats': (fg.feature_stats, dict(acts=acts, decoder=np.ones((hostile.F, 3)), min_fires=3, levels=[.5])),
         'token_strings': (features.token_strings, dict(tokenizer=acts, ids=[0, 1])),
         'top_tokens': (fg.top_tokens, dict(acts=acts, k=3, budget=2**20)),
         'outliers': (fg.outliers, dict(acts=acts)),
@@ -103,20 +108,56 @@ def good(tmp_path_factory):
         'shifts': (nulls.shifts, dict(n=100, count=2, min_shift=5, seed=0)),
         'permute_within': (nulls.permute_within, dict(groups=[0, 0, 1], seed=0)),
         'generator': (core.generator, dict(seed=0)),
-        'row_groups': (within.row_groups, dict(rows=acts.rows, given='token'))}
+        'row_groups': (within.row_groups, dict(rows=acts.rows, given='token')),
+        'capacity': (fg.capacity, dict(W_dec=np.eye(3))),
+        'activation_histograms': (features.activation_histograms, dict(acts=acts, ids=[1, 2], bins=4)),
+        'pick_examples': (fg.pick_examples, dict(acts=acts, ids=[1, 2], k=2, each=1, random=1, silent=1, left=1, right=1, seed=0, progress=False)),
+        'Examples.of': (picked.of, dict(feature=1, stratum='top')),
+        'logit_effects': (fg.logit_effects, dict(space=space, ids=[1, 2], k=2, draws=3, seed=0)),
+        'index_examples': (finding.index_examples, dict(examples=picked, stratum='top')),
+        'find': (lambda where, a, b, **o: fg.find(where, a, b, **o), dict(where=picked, a='king', b='the', mode='word', share=.5, case=None, name='n')),
+        'fires_on': (fg.fires_on, dict(space=space, text='the king', k=3, context=8)),
+        'FeatureSet': (fg.FeatureSet, dict(name='n', space='A', ids=[1, 2], n_features=hostile.F, how={}, share=[.5, .6])),
+        'Labels': (fg.Labels, dict(source='me', space='A', n_features=9, ids=[1, 2], text=['a', 'b'], meta={})),
+        'Labels.of_dict': (fg.Labels.of_dict, dict(labels={1: 'a'}, acts=acts, source='me')),
+        'Labels.load': (fg.Labels.load, dict(path=root/'labels.json', acts=acts)),
+        'auto_labels': (fg.auto_labels, dict(examples=picked, tops=fg.top_tokens(acts), stats=fg.feature_stats(acts, min_fires=3), logits=None)),
+        'read_neuronpedia': (fg.read_neuronpedia, dict(path=root/'n.jsonl', acts=acts, model=None, sae=None, explainer=None)),
+        'read_delphi': (fg.read_delphi, dict(path=root/'layers.6_latent1.txt', acts=acts, module=None)),
+        'label_with': (lambda **o: fg.label_with(path=new(), **o), dict(ask=lambda prompt: 'a', examples=picked, ids=[1, 2], chunk=1, retries=0, again=False, source='me', progress=False)),
+        'label_with, the journal': (lambda path: fg.label_with(lambda prompt: 'a', picked, path, source='me'), dict(path=root/'out'/'j.jsonl')),
+        'export_examples': (lambda **o: fg.export_examples(folder=new(), **o), dict(examples=picked, ids=[1, 2], chunk=1, strata=['top'], progress=False)),
+        'keyword_judge': (fg.keyword_judge, dict(kind='detection', label='a', items=['a'])),
+        'score_labels': (fg.score_labels, dict(labels=said_of, examples=picked, judge=fg.keyword_judge, kinds=('detection',), strata=('top',), shuffles=1, random=None, ids=[1, 2], min_fires=3, least=2, draws=9, seed=0,
+                                               progress=False, path=None, judge_name=None)),
+        'agree': (fg.agree, dict(pairs=pairs, acts_a=acts, acts_b=acts, tops=None, labels=None, seed=0, draws=19, memory=2**28)),
+        'held_out': (fg.held_out, dict(pairs=pairs, acts_a=acts, acts_b=acts, seed=0, draws=19, memory=2**28)),
+        'pair_points': (fg.pair_points, dict(acts_a=acts, acts_b=acts, a=1, b=2, n=20, seed=0, pairs=None, labels=('', ''), held=False)),
+        'PairScatter': (fg.PairScatter, dict(points=fg.pair_points(acts, acts, 1, 2, held=False))),
+        'read_features': (fg.read_features, dict(acts=acts, space=None, labels=(), k=2, seed=0, store=None, progress=False)),
+        'Dashboard': (fg.Dashboard, dict(readings=read, pairs=None, features=[1, 2], prompts=(), all_pairs=None, most=3, seed=0)),
+        'link': (lambda a, b: fg.link(a, b), dict(a=talking, b=fg.Dashboard(read, features=[1]))),
+        'save_together': (lambda widget, title, max_mb: fg.save_together(new(), widget, title=title, max_mb=max_mb), dict(widget=talking, title='t', max_mb=10))}
 
 DOORS = ['load_model', 'capture', 'token_windows', 'batches', 'pad', 'LanguageModel.site', 'LanguageModel.width', 'load_sae', 'load_sae, a dict', 'SAE.encode', 'SAE.encode_csr', 'SAE.decode',
          'SAE.reconstruct', 'SAE.save', 'fvu', 'FeatureSpace.load', 'FeatureSpace.health', 'health', 'train_sae', 'collect', 'compare', 'FeatureActs.open', 'FeatureActs.from_csr',
          'FeatureActs.from_dense', 'FeatureActs.select', 'FeatureActs.column', 'FeatureActs.token_text', 'FeatureActs.save', 'Rows', 'firing_counts', 'feature_stats', 'token_strings', 'top_tokens',
          'token_labels', 'outliers', 'match', 'match_decoders', 'Pairs.load', 'Embedding.load', 'embed', 'quality', 'clusters', 'Panel', 'LinkedMap', 'a column of a panel', 'LinkedMap traits', 'read_texts', 'balanced', 'align_spans', 'split_alike',
-         'to_parquet', 'from_parquet', 'to_torch', 'from_torch', 'to_delphi', 'from_delphi', 'zoo_path', 'tell', 'permutation_p', 'bh', 'shifts', 'permute_within', 'generator', 'row_groups']
+         'to_parquet', 'from_parquet', 'to_torch', 'from_torch', 'to_delphi', 'from_delphi', 'zoo_path', 'tell', 'permutation_p', 'bh', 'shifts', 'permute_within', 'generator', 'row_groups',
+         'capacity', 'activation_histograms', 'pick_examples', 'Examples.of', 'logit_effects', 'index_examples', 'find', 'fires_on', 'FeatureSet', 'Labels', 'Labels.of_dict', 'Labels.load', 'auto_labels', 'read_neuronpedia',
+         'read_delphi', 'label_with', 'label_with, the journal', 'export_examples', 'keyword_judge', 'score_labels', 'agree', 'held_out', 'pair_points', 'PairScatter', 'read_features', 'Dashboard', 'link', 'save_together']
 
 # a name that could be one of the hub would be looked for there
 NAMES = {('load_model', 'model'), ('load_model', 'tokenizer'), ('FeatureSpace.load', 'model'), ('FeatureSpace.load', 'tokenizer')}
 
 LONG = ('train_sae', 'collect', 'compare', 'FeatureActs.save', 'health', 'FeatureSpace.load')      # each call does real work
 
-@pytest.mark.parametrize('name', [pytest.param(o, marks=pytest.mark.slow) if o in LONG else o for o in DOORS])
+# doors that do not refuse every odd argument in our words yet
+OPEN = ('agree', 'held_out', 'pair_points', 'Dashboard', 'save_together')
+
+def marks(o): return [pytest.mark.slow]*(o in LONG) + [pytest.mark.xfail(reason='odd arguments are not refused in our words yet')]*(o in OPEN)
+
+@pytest.mark.parametrize('name', [pytest.param(o, marks=marks(o)) for o in DOORS])
 def test_odd_arguments(good, name, monkeypatch, tmp_path):
     door, arguments = good[name]
     monkeypatch.chdir(tmp_path)
