@@ -24,7 +24,7 @@ help:
 	@echo "make test-slow  the studies that take longer"
 	@echo "make bench      speed and memory, as ratios measured side by side"
 	@echo "make outputs    run the notebooks again and store what they show"
-	@echo "make picture    photograph the linked map for the README"
+	@echo "make picture    photograph the linked map and the dashboard for the README"
 
 .venv/ready: settings.ini setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "featgeom needs Python 3.11 or newer, this is %s: try make PYTHON=python3.12" % sys.version.split()[0])'
@@ -80,7 +80,7 @@ notebooks: .venv/ready
 	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
 
 test: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules notebooks
-	@python -m pytest tests -q -rs -m 'not slow'
+	@python -m pytest tests -q -rs -m 'not slow' -n 2 --dist loadfile
 
 test-slow: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules
 	@python -m pytest tests -q -rs -m slow
@@ -92,7 +92,7 @@ outputs: .venv/ready
 	@python nbs/_run.py $(NOTEBOOKS)
 
 picture: .venv/ready browser
-	@python tests/picture.py docs/linked-map.png
+	@python tests/picture.py docs/linked-map.png docs/dashboard.png
 
 clean:
 	rm -rf .venv build dist *.egg-info _docs _proc tests/js/node_modules tests/bench/linkedmap_peers/node_modules featgeom-demo.html

@@ -263,6 +263,9 @@ def compare(
         step('match')
         pairs = _kept(store, 'pairs', [how, *(o.meta for o in acts)], Pairs,
                       lambda folder: match(*acts, **how, progress=progress, store=folder))
+        if coverage is not None:                                       # halves of the text are of whole documents
+            joined = np.flatnonzero(np.diff(texts.doc) == 0) + 1
+            pairs = replace(pairs, meta={**pairs.meta, 'joined': joined.tolist()})
         step('embed')
         embeddings = tuple(_kept(store, f'map-{side}', [method, seed, o.meta], Embedding,
                                  lambda _: embed(_directions(space, o), method=method, seed=seed,

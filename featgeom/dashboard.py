@@ -268,7 +268,7 @@ class Dashboard(Widget):
                     nulls=_nulls(self.readings, self._shown), live_text=self._live_text())
         parts = [*blobs, *chunks, *texts]
         at = np.concatenate([[0], np.cumsum([len(o) for o in parts], dtype=np.int64)])
-        return pack(dict(blob=np.frombuffer(b''.join(parts), np.uint8), at=at.astype(np.uint32)), meta)
+        return pack(dict(blob=np.frombuffer(b''.join(parts), np.uint8), at=at.astype(np.uint32)), meta, level=1)
 
     def _list(self, rows):
         "What the page lists of each entry."
