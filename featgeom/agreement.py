@@ -12,7 +12,7 @@ import re
 import numpy as np
 from numba import njit
 
-from .core import FeatgeomError, check_whole, generator
+from .core import FeatgeomError, check_kind, check_whole, generator
 from .acts import Rows
 from .nulls import shifts
 from .moments import firing_counts
@@ -250,22 +250,25 @@ def agree(
     more = _firing(pairs, acts_a, acts_b, fires, moves, draws, memory)
     if tops is None and 'token_id' in getattr(rows, 'columns', {}): tops = [top_tokens(o, 5) for o in (acts_a, acts_b)]
     if tops is not None:
-        tops = _both('tops', tops, pairs, [getattr(o, 'strings', ()) for o in tops])
+        tops = _both('tops', tops, pairs, 'strings')
         few = min(o.shape[-1] for o in tops)
         if few < 5: raise FeatgeomError(f'tops of {few} tokens', 'At least 5 a feature', 'Pass top_tokens(acts, 5)')
         lists = [[[t for t in one if t] for one in o[:, :5].tolist()] for o in tops]
         more.update(zip(('shared_tokens', 'shared_tokens_chance'),
                         _set_columns(pairs, *lists, fires[1], draws, key, False)))
     if labels is not None:
-        labels = _both('labels', labels, pairs, [o.of() if hasattr(o, 'of') else o for o in labels])
+        labels = _both('labels', labels, pairs, 'of')
         more.update(zip(('label', 'label_chance'),
                         _set_columns(pairs, *([_words(o) for o in one] for one in labels), fires[1], draws, key, True)))
     about = dict(n=acts_a.shape[0], draws=draws, shifts=len(moves), seed=int(seed) if rng is not seed else 'generator')
     return replace(pairs, more={**pairs.more, **more}, meta={**pairs.meta, 'agreement': about})
 
-def _both(what, given, pairs, values):
-    "Something for every feature of both sides, or an error."
-    want = [pairs.meta[o]['f'] for o in 'ab']
+def _both(what, given, pairs, name):
+    "Text for every feature of both sides, which each holds or has under this name, or an error."
+    want, values = [pairs.meta[o]['f'] for o in 'ab'], []
+    for o in check_kind(what, given, tuple, list):
+        o = getattr(o, name, o)
+        values.append(o() if callable(o) else o if isinstance(o, (list, tuple, np.ndarray)) else ())
     text = all(isinstance(o, str) for one in values for o in np.ravel(one))
     if len(values) == 2 and [len(o) for o in values] == want and text: return values
     raise FeatgeomError(f'{what} of {" and ".join(str(len(o)) for o in values)} features',

@@ -28,6 +28,7 @@ def _asked(features, readings):
     names = [o.name for o in readings]
     if isinstance(features, FeatureSet): features = {features.space: features.ids}
     if not isinstance(features, dict): features = {names[0]: features}
+    if not features: raise FeatgeomError('Features of no space', ' or '.join(map(repr, names)), 'Leave features out')
     out = {}
     for name, ids in features.items():
         if name not in names:

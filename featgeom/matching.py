@@ -550,6 +550,7 @@ def rows_of_pairs(
     acts_b,        # of B, over the same rows
 ):                 # their `Rows`
     "The rows on which pairs can be looked at. Raises `FeatgeomError` for stores that differ, or are of other SAEs."
+    check_kind('pairs', pairs, Pairs)
     rows, shape = same_rows(acts_a, acts_b), (pairs.meta['a']['f'], pairs.meta['b']['f'])
     if (acts_a.shape[1], acts_b.shape[1]) != shape:
         raise FeatgeomError(f'{acts_a.shape[1]:,} and {acts_b.shape[1]:,} features',

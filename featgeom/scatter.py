@@ -202,7 +202,9 @@ def pair_points(
 
     Raises `FeatgeomError` for unknown features, for stores of other rows, and for two features that never fire."""
     same_rows(acts_a, acts_b)
-    n, seed = check_whole('n', n), check_whole('seed', seed, 0)
+    n, seed, held = check_whole('n', n), check_whole('seed', seed, 0), bool(check_kind('held', held, bool, np.bool_))
+    if len(check_kind('labels', labels, tuple, list)) != 2:
+        raise FeatgeomError(f'{len(labels)} labels', 'Two, of a and of b', "Leave them at ('', '')")
     for o in (a, b):
         if isinstance(o, bool) or not isinstance(o, (int, np.integer)):
             raise FeatgeomError(f'Feature {o!r}'[:200], 'Whole numbers', 'Pass a feature id')

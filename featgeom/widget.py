@@ -128,6 +128,8 @@ def _sheets(sheets):
         return css[next(ends, 0):]
     return ''.join([first, *map(rest, others)])
 
+def _titled(title, usual): return check_kind('title', title, str, type(None)) or usual
+
 def _page(title, parts, loader='', allowed=''):
     """The text of a page of one or more `parts` (renderer, css, script, words for it, state, stored).
     `stored` is the data in base64, or what `_beside` says of them, with `loader` and `allowed`."""
@@ -213,7 +215,7 @@ def _page_path(path):
 def _write_page(path, page, max_mb, way='', script=None):
     "Write a page, and `script` beside it, unless the page is above `max_mb`; `way` names one more way out of that."
     page = page.encode()
-    if len(page) > max_mb * 1e6:
+    if len(page) > check_kind('max_mb', max_mb, int, float, np.number) * 1e6:
         raise FeatgeomError(f'A page of {len(page)/1e6:.1f} MB', f'At most {max_mb} MB',
                             f'Show fewer points or labels, {way}or pass a larger max_mb')
     with foreign(f'{path} cannot be written', 'A name and a size that the disk takes', 'Choose another one'):
@@ -248,7 +250,7 @@ class Widget(anywidget.AnyWidget):
         title: str=None,  # of the browser's tab
     ) -> str:             # HTML that needs no network and no kernel
         "The widget as one self-contained page, in its present state."
-        return _page(title or type(self).__name__, [self._part()])
+        return _page(_titled(title, type(self).__name__), [self._part()])
 
     def _part(self, stored=None):
         "What `_page` takes of this widget; its data inside the page, or `stored` as `_beside` gives it."
@@ -269,7 +271,7 @@ class Widget(anywidget.AnyWidget):
             way = 'put the data into a file beside the page (sidecar=True), '
             return _write_page(path, self.page(title), max_mb, way)
         data, script = _beside(self.payload, f'{path.stem}.data.js')
-        page = _page(title or type(self).__name__, [self._part(data.pop('stored'))], **data)
+        page = _page(_titled(title, type(self).__name__), [self._part(data.pop('stored'))], **data)
         return _write_page(path, page, max_mb, script=script)
 
     def _frame(self):
@@ -314,5 +316,5 @@ def save_together(
     for name, _, script, *_ in parts:
         if code.setdefault(name, script) != script:
             raise FeatgeomError(f'Two different renderers {name}', 'Each with a name of its own', 'Rename a file')
-    title = title or ' and '.join(dict.fromkeys(words for _, _, _, words, *_ in parts))
+    title = _titled(title, ' and '.join(dict.fromkeys(words for _, _, _, words, *_ in parts)))
     return _write_page(path, _page(title, parts), max_mb)

@@ -25,6 +25,7 @@ def good(tmp_path_factory):
     hostile.make_delphi(root/'delphi'), hostile.make_parquet(root/'parquet'), hostile.make_embedding(root/'embedding'), hostile.make_texts(root/'texts')
     acts = hostile.small_acts(400)
     pairs = hostile.small_pairs()
+    halves = fg.FeatureActs.from_csr(acts.csr(), fg.Rows(doc=np.arange(len(acts))//8, kind='sample'))
     pairs.save(root/'pairs'/'p')
     lm = fg.load_model(root/'model', device='cpu')
     space = fg.FeatureSpace.load(lm, root/'sae_topk', name='A')
@@ -131,7 +132,7 @@ def good(tmp_path_factory):
         'score_labels': (fg.score_labels, dict(labels=said_of, examples=picked, judge=fg.keyword_judge, kinds=('detection',), strata=('top',), shuffles=1, random=None, ids=[1, 2], min_fires=3, least=2, draws=9, seed=0,
                                                progress=False, path=None, judge_name=None)),
         'agree': (fg.agree, dict(pairs=pairs, acts_a=acts, acts_b=acts, tops=None, labels=None, seed=0, draws=19, memory=2**28)),
-        'held_out': (fg.held_out, dict(pairs=pairs, acts_a=acts, acts_b=acts, seed=0, draws=19, memory=2**28)),
+        'held_out': (fg.held_out, dict(pairs=pairs, acts_a=halves, acts_b=halves, seed=0, draws=19, memory=2**28)),
         'pair_points': (fg.pair_points, dict(acts_a=acts, acts_b=acts, a=1, b=2, n=20, seed=0, pairs=None, labels=('', ''), held=False)),
         'PairScatter': (fg.PairScatter, dict(points=fg.pair_points(acts, acts, 1, 2, held=False))),
         'read_features': (fg.read_features, dict(acts=acts, space=None, labels=(), k=2, seed=0, store=None, progress=False)),
@@ -152,10 +153,7 @@ NAMES = {('load_model', 'model'), ('load_model', 'tokenizer'), ('FeatureSpace.lo
 
 LONG = ('train_sae', 'collect', 'compare', 'FeatureActs.save', 'health', 'FeatureSpace.load')      # each call does real work
 
-# doors that do not refuse every odd argument in our words yet
-OPEN = ('agree', 'held_out', 'pair_points', 'Dashboard', 'save_together')
-
-def marks(o): return [pytest.mark.slow]*(o in LONG) + [pytest.mark.xfail(reason='odd arguments are not refused in our words yet')]*(o in OPEN)
+def marks(o): return [pytest.mark.slow]*(o in LONG)
 
 @pytest.mark.parametrize('name', [pytest.param(o, marks=marks(o)) for o in DOORS])
 def test_odd_arguments(good, name, monkeypatch, tmp_path):
