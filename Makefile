@@ -80,7 +80,7 @@ notebooks: .venv/ready
 	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
 
 test: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules notebooks
-	@python -m pytest tests -q -rs -m 'not slow' -n 2 --dist loadfile
+	@python -m pytest tests -q -rs -m 'not slow' -n 2 --dist worksteal
 
 test-slow: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules
 	@python -m pytest tests -q -rs -m slow

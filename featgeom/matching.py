@@ -520,10 +520,10 @@ def rescore(
     acts_b,        # FeatureActs of B over those rows
 ) -> np.ndarray:   # the score of every pair there, (m,), float64; NaN where a feature does not vary there
     "The same pairs scored on rows held out from the choice of partners. Raises `FeatgeomError` for other stores."
-    metric = pairs.meta['metric']
-    rows_of_pairs(pairs, acts_a, acts_b)
+    metric = check_kind('pairs', pairs, Pairs).meta['metric']
     if metric not in _METRICS:
         raise FeatgeomError(f'pairs by {metric}', 'Pairs of `match`', 'Rows have no part in a match of decoders')
+    rows_of_pairs(pairs, acts_a, acts_b)
     (ids_a, i), (ids_b, j) = (np.unique(o.astype(np.int64), return_inverse=True) for o in (pairs.a, pairs.b))
     x, y = (side(o, survey(o), ids, metric == 'jaccard') for o, ids in ((acts_a, ids_a), (acts_b, ids_b)))
     return scores_of(x, y, i, j, *pair_sums(x, y, i, j, centred=metric == 'correlation'))
