@@ -67,8 +67,13 @@ def python_heard(page, frame=None):
 
 LACKS = ['off', 'send', 'save_changes']
 
-@pytest.mark.parametrize('form', ['DataView', 'Uint8Array'])
-@pytest.mark.parametrize('lacks, how', [([], ''), (LACKS, 'missing'), (LACKS, 'throw')], ids=['whole', 'missing', 'throwing'])
+def under_any_manager(test):
+    "Whole, without some abilities, or with abilities that throw; buffers of both kinds."
+    how = [([], ''), (LACKS, 'missing'), (LACKS, 'throw')]
+    test = pytest.mark.parametrize('lacks, how', how, ids=['whole', 'missing', 'throwing'])(test)
+    return pytest.mark.parametrize('form', ['DataView', 'Uint8Array'])(test)
+
+@under_any_manager
 def test_a_widget_manager_with_and_without_gaps(offline_page, lacks, how, form):
     page = offline_page(viewport=dict(width=1200, height=900))
     page.evaluate(MODEL, dict(sent(linked_map()), form=form, lacks=lacks, how=how))
@@ -134,8 +139,7 @@ def reads_both(d):
     d.click('Next')
     d.wait('A:7')
 
-@pytest.mark.parametrize('form', ['DataView', 'Uint8Array'])
-@pytest.mark.parametrize('lacks, how', [([], ''), (LACKS, 'missing'), (LACKS, 'throw')], ids=['whole', 'missing', 'throwing'])
+@under_any_manager
 def test_a_dashboard_under_a_widget_manager_with_and_without_gaps(offline_page, lacks, how, form):
     page = offline_page(viewport=dict(width=1200, height=900))
     page.evaluate(MODEL, dict(sent(board()), form=form, lacks=lacks, how=how))

@@ -3,7 +3,7 @@
  * by both features. A line opens to its whole passage.
  */
 
-import { el, shown, uid } from "./kit.js";
+import { el, shown, uid, walkTabs } from "./kit.js";
 import { brief } from "./mapcolour.js";
 import { amount } from "./dashcharts.js";
 import { aloneWords, piecesOf, rowText, tokenSpan, tokenText, windowOf } from "./dashtext.js";
@@ -236,15 +236,7 @@ export function createExamples(dash, act) {
     event.preventDefault();
     event.stopPropagation();
   });
-  tablist.addEventListener("keydown", (event) => {
-    const at = buttons.findIndex((o) => o === event.target), last = buttons.length - 1;
-    const to = { ArrowLeft: at ? at - 1 : last, ArrowRight: at < last ? at + 1 : 0, Home: 0, End: last }[event.key];
-    if (at < 0 || to === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
-    buttons[to].focus();
-    act.set({ stratum: tabs[to].key });
-  });
+  walkTabs(tablist, buttons, (to) => act.set({ stratum: tabs[to].key }));
 
   return {
     element, tabs,

@@ -3,7 +3,7 @@
  * every token stand the strongest features of both models; the text itself is coloured by the features in focus.
  */
 
-import { debounce, el, shown, uid } from "./kit.js";
+import { debounce, el, shown, uid, walkTabs } from "./kit.js";
 import { createReadText } from "./dashread.js";
 
 /** @typedef {import("./dashdata.js").Read} Read */
@@ -23,15 +23,7 @@ export function createPrompts(dash, act) {
     "No prompts came with this dashboard. Pass prompts= in Python, or type a text under a feature.");
   const element = el("section", { class: "ds-prompts", "aria-label": "Prompts" }, dash.prompts.length ? tablist : none,
     body);
-  tablist.addEventListener("keydown", (event) => {
-    const at = buttons.findIndex((o) => o === event.target), last = buttons.length - 1;
-    const to = { ArrowLeft: at ? at - 1 : last, ArrowRight: at < last ? at + 1 : 0, Home: 0, End: last }[event.key];
-    if (at < 0 || to === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
-    buttons[to].focus();
-    act.set({ prompt: to });
-  });
+  walkTabs(tablist, buttons, (to) => act.set({ prompt: to }));
   let asked = -1;
   return {
     element,

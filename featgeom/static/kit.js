@@ -219,6 +219,24 @@ function showFile(name, text, root) {
 }
 
 /**
+ * Keys of a row of tabs: arrows go round, Home and End to its ends; the tab that is reached is chosen.
+ * @param {HTMLElement} tablist
+ * @param {HTMLElement[]} tabs
+ * @param {(index: number) => void} choose
+ */
+export function walkTabs(tablist, tabs, choose) {
+  tablist.addEventListener("keydown", (event) => {
+    const at = tabs.findIndex((o) => o === event.target), last = tabs.length - 1;
+    const to = { ArrowLeft: at ? at - 1 : last, ArrowRight: at < last ? at + 1 : 0, Home: 0, End: last }[event.key];
+    if (at < 0 || to === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    tabs[to].focus();
+    choose(to);
+  });
+}
+
+/**
  * Mark a control that only a running kernel can serve: without one it is disabled and says why.
  * @template {HTMLButtonElement | HTMLInputElement | HTMLSelectElement} T
  * @param {T} control
