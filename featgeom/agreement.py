@@ -17,6 +17,7 @@ from .acts import Rows
 from .nulls import shifts
 from .moments import firing_counts
 from .features import top_tokens
+from .examples import splitmix
 from .products import (THREADS, Columns, PairBlocks, check_memory, columns, in_threads, pair_sums, search, side,
                                slices, survey)
 from .within import clipped
@@ -165,11 +166,6 @@ def _firing(pairs, acts_a, acts_b, fires, moves, draws, memory):
     return dict(jaccard=jaccard(both), jaccard_chance=chance, rank=rank, rank_chance=rank_chance)
 
 # %% ../nbs/09b_agreement.ipynb #4743405a
-def _mixed(x):
-    "Splitmix64 of unsigned integers: bits that look random."
-    for shift, factor in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb)): x = (x ^ (x >> shift))*np.uint64(factor)
-    return x ^ (x >> 31)
-
 def _others(pairs, fires, able, draws, key, pool=200):
     "For each pair, other able features of B with firing counts like b's, (m, draws) int64; none where there are none."
     ids = np.flatnonzero(able)
@@ -181,7 +177,7 @@ def _others(pairs, fires, able, draws, key, pool=200):
     at = np.minimum(rank[pairs.b], len(order) - 1)
     first = np.clip(at - width//2, 0, len(order) - width)
     a, b = (o.astype(np.uint64) for o in (pairs.a, pairs.b))
-    bits = _mixed(_mixed(np.uint64(key) + (a << np.uint64(32)) + b)[:, None] + np.arange(1, draws + 1, dtype=np.uint64))
+    bits = splitmix(splitmix(np.uint64(key) + (a << np.uint64(32)) + b)[:, None] + np.arange(1, draws + 1, dtype=np.uint64))
     step = (bits % np.uint64(width - 1)).astype(np.int64)
     return order[first[:, None] + step + (first[:, None] + step >= at[:, None])]
 
