@@ -177,7 +177,8 @@ def _others(pairs, fires, able, draws, key, pool=200):
     at = np.minimum(rank[pairs.b], len(order) - 1)
     first = np.clip(at - width//2, 0, len(order) - width)
     a, b = (o.astype(np.uint64) for o in (pairs.a, pairs.b))
-    bits = splitmix(splitmix(np.uint64(key) + (a << np.uint64(32)) + b)[:, None] + np.arange(1, draws + 1, dtype=np.uint64))
+    pair = splitmix(np.uint64(key) + (a << np.uint64(32)) + b)
+    bits = splitmix(pair[:, None] + np.arange(1, draws + 1, dtype=np.uint64))
     step = (bits % np.uint64(width - 1)).astype(np.int64)
     return order[first[:, None] + step + (first[:, None] + step >= at[:, None])]
 
