@@ -77,7 +77,7 @@ tests/bench/linkedmap_peers/node_modules: .venv/ready tests/bench/linkedmap_peer
 
 # One process each: a notebook may not lean on what another left behind.
 notebooks: .venv/ready
-	@printf '%s\n' $(NOTEBOOKS) | OMP_NUM_THREADS=1 xargs -P 2 -I {} sh -c 'nbdev_test --path {} >{}.log 2>&1 && echo "ok   {}" || { echo "FAIL {}"; cat {}.log; rm -f {}.log; exit 1; }; rm -f {}.log'
+	@python nbs/_test.py $(NOTEBOOKS)
 
 test: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules notebooks
 	@python -m pytest tests -q -rs -m 'not slow' -n 2 --dist worksteal
