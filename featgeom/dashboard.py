@@ -19,7 +19,7 @@ from .embedding import as_list
 from .panels import BEYOND, pair_flags, rounded_up
 from .passages import passage_blob
 from .reading import Reading
-from .entries import entry_blobs, pair_meta, plain, scatter_of, text_blob
+from .entries import LABEL, entry_blobs, pair_meta, plain, scatter_of, text_blob
 
 # %% ../nbs/10f_dashboard.ipynb #0c71b23b
 def _asked(features, readings):
@@ -142,7 +142,6 @@ def _pair_nulls(readings, m):
 
 _STRATA = {'top': 'Strongest', 'q4': 'Strongest quarter', 'q3': 'Third quarter', 'q2': 'Second quarter',
            'q1': 'Weakest quarter', 'near zero': 'Near zero', 'random': 'Random, active', 'silent': 'Silent'}
-_LINE = 100                                    # characters of a label in the list of entries
 
 class Dashboard(Widget):
     """One feature at a time, or a pair side by side on the same text; live in a notebook, or saved as one page.
@@ -229,7 +228,7 @@ class Dashboard(Widget):
             for i, o in zip(there.tolist(), self._told(pairs[rows[there]], quick) if len(there) else ()):
                 about[i] = o
                 if scatters[i] and o['metric'] != 'jaccard': scatters[i][0].update(held=o['held'])   # beside r
-        return entry_blobs(self.readings, spots, self.pairs, about, scatters)
+        return entry_blobs(self.readings, spots, self.pairs, about, scatters, self.spots)
 
     def _told(self, pairs, quick):
         "What the page says of pairs, each with what could not be measured and why."
@@ -269,7 +268,8 @@ class Dashboard(Widget):
                     nulls=_nulls(self.readings, self._shown), live_text=self._live_text())
         parts = [*blobs, *chunks, *texts]
         at = np.concatenate([[0], np.cumsum([len(o) for o in parts], dtype=np.int64)])
-        return pack(dict(blob=np.frombuffer(b''.join(parts), np.uint8), at=at.astype(np.uint32)), meta, level=1)
+        blob, head = (np.frombuffer(o, np.uint8) for o in (b''.join(parts), pack({}, meta)))
+        return pack(dict(head=head, blob=blob, at=at.astype(np.uint32)), level=0)      # zipped already
 
     def _list(self, rows):
         "What the page lists of each entry."
@@ -279,7 +279,7 @@ class Dashboard(Widget):
                        for o in (self._shown.score, self._shown.null, rounded_up(self._shown.q))]
         spots = np.concatenate([self.spots, np.full((len(rows), 2 - len(self.readings)), -1)], 1).tolist()
         short = [o.short for o in self.readings] + [[]]*(2 - len(self.readings))
-        return [dict(a=a, b=b, la=short[0][a][:_LINE] if a >= 0 else '', lb=short[1][b][:_LINE] if b >= 0 else '',
+        return [dict(a=a, b=b, la=short[0][a][:LABEL] if a >= 0 else '', lb=short[1][b][:LABEL] if b >= 0 else '',
                      score=score, null=null, q=q) for (a, b), score, null, q in zip(spots, *columns)]
 
     def _text(self, text, at=()):

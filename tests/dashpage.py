@@ -1,7 +1,7 @@
 "Pages of the dashboard's renderer from plain lists, packed by hand: what the browser is tested on, apart from the Python that makes real ones."
 import numpy as np, traitlets
 
-from featgeom.widget import Widget, pack
+from featgeom.widget import Widget, pack, unpack
 
 STRATA = [('top', 'Top'), ('q4', 'Highest quarter'), ('q3', 'Third quarter'), ('q2', 'Second quarter'), ('q1', 'Lowest quarter'), ('near zero', 'Near zero'),
           ('random', 'Random'), ('silent', 'Silent')]
@@ -97,6 +97,15 @@ def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=N
     at = np.cumsum([0, *map(len, parts)]).astype(np.uint32)
     meta = dict(version=1, spaces=spaces, strata=[dict(name=n, title=t) for n, t in STRATA], entries=listed, passages=numbers, chunk=size,
                 prompts=[dict(title=t) for t, _ in prompts], nulls=NULLS, live_text=live_text)
-    return pack(dict(blob=np.frombuffer(b''.join(parts), np.uint8), at=at), meta)
+    return outer(np.frombuffer(b''.join(parts), np.uint8), at, meta)
+
+def outer(blob, at, meta):
+    "The outer container: parts end to end, where each begins, and what the page knows from the start."
+    return pack(dict(head=np.frombuffer(pack({}, meta), np.uint8), blob=blob, at=at))
+
+def opened(data):
+    "Back from a payload: (blob, at, meta)."
+    arrays, _ = unpack(data)
+    return arrays['blob'], arrays['at'], unpack(arrays['head'].tobytes())[1]
 
 def space(name, n=1000, f=64, rows='tokens', no_logits=''): return dict(name=name, rows=rows, n=n, f=f, note='', no_logits=no_logits)

@@ -14,6 +14,7 @@ from featgeom.decoders import match_decoders
 from featgeom.reading import read_features
 from featgeom.stories import tell
 from featgeom.widget import unpack
+from dashpage import opened
 
 read = partial(read_features, progress=False)
 
@@ -40,8 +41,8 @@ def matched(acts, spaces):
 
 
 def entries(board):
-    arrays, meta = unpack(board.payload)
-    blob, at = arrays['blob'].tobytes(), arrays['at'].tolist()
+    blob, at, meta = opened(board.payload)
+    blob = blob.tobytes()
     return meta, [unpack(blob[a:b])[1] for a, b in list(zip(at, at[1:]))[:len(meta['entries'])]]
 
 
@@ -192,3 +193,17 @@ def test_how_many_of_the_pairs_are_shown(readings, matched):
     pairs = matched['correlation']
     assert f'4 entries from {len(pairs):,} pairs' in repr(Dashboard(readings, pairs, most=4))
     assert 'from' not in repr(Dashboard(readings, pairs[:3], all_pairs=pairs))
+
+
+def test_a_label_stands_in_the_list_or_in_the_entry(readings, matched):
+    meta, told = entries(Dashboard(readings, matched['correlation'], most=30))
+    names = [o.name for o in readings]
+    listed = [{o[key] for o in meta['entries']} for key in 'ab']
+    seen = [0, 0]
+    for side in (o for one in told for o in one['sides']):
+        s = names.index(side['space'])
+        for where, rows in ((s, side['near']['cosine'] + side['near']['cofire']), (1 - s, side['partners'])):
+            for id, *_, label in rows:
+                assert label == (None if id in listed[where] else readings[where].short[id][:100])
+                seen[label is None] += 1
+    assert min(seen) > 20

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import numpy as np, pytest
 
 from featgeom.widget import pack, unpack
-from dashpage import Dash, cut, entry, page as payload, read_text, side, space
+from dashpage import Dash, cut, entry, opened, outer, page as payload, read_text, side, space
 from test_jupyterlab import lab  # noqa: F401 (a fixture)
 from test_widget import HOSTILE
 
@@ -617,16 +617,16 @@ def test_narrow_pages_do_not_scroll_sideways(show, width):
     assert wide() <= width
 
 def test_damage_is_said_and_does_not_end_the_page(show, offline_page, tmp_path):
-    arrays, meta = unpack(board().payload)
-    at, blob = arrays['at'], arrays['blob'].copy()
+    blob, at, meta = opened(board().payload)
+    blob = blob.copy()
     blob[at[1] + 30] ^= 0x55                                                                          # inside the second entry
-    d = show(Dash(payload=pack(dict(blob=blob, at=at), meta)))
+    d = show(Dash(payload=outer(blob, at, meta)))
     d.click('Next')
     d.page.wait_for_selector('.ds-notice >> text=damaged')
     assert d.entry == 'A:3 B:5'
     d.click('Next')
     d.page.wait_for_timeout(200)
-    page = offline_page(Dash(payload=pack(dict(blob=blob, at=at[:-2].copy()), meta)).save(tmp_path/'bad.html'))
+    page = offline_page(Dash(payload=outer(blob, at[:-2].copy(), meta)).save(tmp_path/'bad.html'))
     page.wait_for_selector('[role=alert]')
     assert 'does not hold as many parts as it lists' in page.inner_text('[role=alert]')
 

@@ -176,7 +176,7 @@ export function spotsIn(value, spaces) {
 }
 
 /**
- * The list of entries: which one a spot or a pair is, which one is next to it.
+ * The list of entries: which one a spot or a pair is, which one is next to it, what a feature is called.
  * @param {Listed[]} entries
  * @param {Space[]} spaces
  */
@@ -204,6 +204,11 @@ export function createList(entries, spaces) {
       if (a === undefined && b === undefined) return -1;
       const alone = a === undefined ? places.get(`-1,${b}`) : b === undefined ? places.get(`${a},-1`) : undefined;
       return alone ?? places.get(`${a ?? ""},${b ?? ""}`) ?? -1;
+    },
+    /** @param {Spot} spot @returns {string} the label of a feature that is in an entry, else "" */
+    labelOf([name, id]) {
+      const at = places.get(name === spaces[0].name ? `${id},` : name === spaces[1]?.name ? `,${id}` : "");
+      return at === undefined ? "" : name === spaces[0].name ? entries[at].la : entries[at].lb;
     },
     /**
      * The nearest that there is: with the first spot, with the second, else with the id next to one of them.
@@ -235,7 +240,7 @@ export function createList(entries, spaces) {
  * @param {import("./host.js").Host} host
  */
 export async function openDash(payload, host) {
-  const { arrays: { blob, at }, meta } = await decode(payload);
+  const { arrays: { head, blob, at } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
   const spaces = /** @type {Space[]} */ (listed(meta.spaces)), entries = /** @type {Listed[]} */ (listed(meta.entries));
   const numbers = listed(meta.passages), size = meta.chunk || 16, chunks = Math.ceil(numbers.length / size);
   if (!spaces.length || at?.length !== entries.length + chunks + listed(meta.prompts).length + 1)

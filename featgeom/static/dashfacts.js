@@ -170,9 +170,9 @@ export function createFacts(dash, act) {
   const block = (title, more, ...children) => el("section", { class: "ds-block" },
     el("h3", {}, title, more ? el("small", { class: "fg-text" }, ` ${more}`) : null), ...children);
 
-  /** @param {Spot[]} spots where to @param {Spot} spot what is named @param {string} label */
+  /** @param {Spot[]} spots where to @param {Spot} spot what is named @param {string | null} label or the list has it */
   function go(spots, spot, label) {
-    const can = act.can(spots), words = shown(label ?? "", 120);
+    const can = act.can(spots), words = shown(label ?? dash.list.labelOf(spot), 120);
     return el("button", {
       type: "button", class: "ds-go", "aria-disabled": can ? null : "true", "aria-label": `${nameOf(spot)} ${words}`,
       title: can ? `${nameOf(spot)} ${words}` : act.why(spots),
@@ -214,7 +214,7 @@ export function createFacts(dash, act) {
   /** @param {Side} side */
   function neighbours(side) {
     const near = side.meta.near ?? {};
-    /** @param {number} id @param {string} label @param {number} value @param {number | null} chance */
+    /** @param {number} id @param {string | null} label @param {number} value @param {number | null} chance */
     const row = (id, label, value, chance) => el("li", {}, go([[side.space, id]], [side.space, id], label),
       el("span", { class: "ds-evidence" },
         there(chance) && value <= chance ? el("span", { class: "ds-warn" }, "as chance") : null,

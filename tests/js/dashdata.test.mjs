@@ -179,6 +179,12 @@ test("a text: strongest features, pieces of a character, the feature in focus wh
   assert.deepEqual([0, 1, 2].map(valueOf(known, 5, 7)), [3, 0, 1]);
 });
 
+test("the label of a feature is that of its entry, on either side", () => {
+  const list = createList([{ ...entry(3, -1), la: "kings" }, { ...entry(4, 3), la: "", lb: "queens" }, { ...entry(3, 5), la: "later", lb: "x" }],
+    [{ name: "A" }, { name: "B" }]);
+  assert.deepEqual([["A", 3], ["B", 3], ["A", 4], ["B", 9], ["C", 3]].map((o) => list.labelOf(o)), ["kings", "queens", "", "", ""]);
+});
+
 /** A payload of `n` one-sided entries on `n` passages, chunks of two; entry `without` is listed only. */
 function payload(n, without = -1) {
   const blobs = [];
@@ -192,7 +198,7 @@ function payload(n, without = -1) {
   blobs.forEach((b, i) => blob.set(b, at[i]));
   const meta = { spaces: [{ name: "A", rows: "tokens", n: 1, f: n }], strata: [], entries: Array.from({ length: n }, (_, i) => entry(i, -1)),
     passages: Array.from({ length: n }, (_, i) => 10 * i), chunk: 2, prompts: [] };
-  return pack({ blob, at }, meta);
+  return pack({ head: pack({}, meta), blob, at }, {});
 }
 
 test("entries and chunks are decoded once, when they are asked for", async () => {
@@ -227,5 +233,6 @@ test("questions: the answer that belongs, errors in words, silence at the end", 
 
 test("a payload that does not hold what it lists is refused", async () => {
   for (const meta of [{}, { spaces: [{ name: "A" }], entries: [1, 2], passages: [], prompts: [] }])
-    await assert.rejects(openDash(pack({ blob: new Uint8Array(0), at: Uint32Array.of(0) }, meta), { live: false }), /damaged/);
+    await assert.rejects(openDash(pack({ head: pack({}, meta), blob: new Uint8Array(0), at: Uint32Array.of(0) }, {}), { live: false }), /damaged/);
+  await assert.rejects(openDash(pack({ blob: new Uint8Array(0), at: Uint32Array.of(0) }, {}), { live: false }), /damaged/);
 });
