@@ -70,12 +70,14 @@ def assign(
 @njit(cache=True, nogil=True)
 def _pooled_kernel(lo, hi, row_at, row_score, rank, best, width, p, null):
     "For features lo..hi: the 95 % quantile of its pool, and p of each of its rows (row_at[i]:row_at[i+1])."
-    at = int(np.ceil(.95*width*best.shape[1])) - 1
+    at, last = int(np.ceil(.95*width*best.shape[1])) - 1, -1
+    pool, limit = best[:0].ravel(), 0.
     for i in range(lo, hi):
         if row_at[i] == row_at[i+1]: continue
         first = min(max(rank[i] - width//2, 0), len(best) - width)
-        pool = best[first:first + width].ravel()
-        limit = np.partition(pool, at)[at]
+        if first != last:                                  # else the same pool as before
+            pool, last = best[first:first + width].ravel(), first
+            limit = np.partition(pool, at)[at]
         for x in range(row_at[i], row_at[i+1]):
             reach = 0
             for v in pool: reach += v >= row_score[x]
@@ -301,7 +303,8 @@ def match(
     if store is not None and not whole:
         raise FeatgeomError('A Generator as seed, and store=', 'A seed that the next process can use', 'Pass seed=0')
     groups = None if given is None else row_groups(rows, given)
-    seen = list(in_threads(lambda o: survey(*o), ((acts_a, 'A'), (acts_b, 'B'))))
+    once = ((acts_a, 'A'), (acts_b, 'B'))[:1 if acts_a is acts_b else 2]
+    seen = [*in_threads(lambda o: survey(*o), once)]*(3 - len(once))
     (ids_a, about_a), (ids_b, about_b) = (
         _live(acts, o, metric, min_fires, name) for acts, o, name in zip((acts_a, acts_b), seen, 'AB'))
     a, b = (side(acts, o, ids, metric == 'jaccard') for acts, o, ids in zip((acts_a, acts_b), seen, (ids_a, ids_b)))
