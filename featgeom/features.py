@@ -202,7 +202,8 @@ def token_strings(
     unknown = [o for o in ids if o not in tokenizer.tokens]
     if unknown:
         raise FeatgeomError(f'Token id {unknown[0]}', f'An id that occurs in {tokenizer.name!r}', 'Pass the tokenizer')
-    return [shown(tokenizer.tokens[o]) for o in ids]
+    text = {o: shown(tokenizer.tokens[o]) for o in {*ids}}
+    return [text[o] for o in ids]
 
 _SIGNS = {' ': '␣', '\n': '⏎', '\t': '⇥', '\r': '␍'}
 

@@ -9,6 +9,7 @@ __all__ = ['LONGEST', 'one_line', 'can_be_seen', 'Labels', 'explained_rows', 'au
 # %% ../nbs/08f_labels.ipynb #f17df96f
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 import gzip, json, re, unicodedata
 
 import lazy_loader as lazy
@@ -35,7 +36,9 @@ def one_line(
 ) -> str:        # what a label may be
     "Text as a label: one line of at most 500 characters; what cannot be seen in it is shown by its code."
     text = ' '.join(text[:40*LONGEST].split())
-    hidden = _hidden if can_be_seen(text) else lambda o: True
+    seen = can_be_seen(text)
+    if seen and len(text) <= LONGEST and text.isprintable() and not any(o in text for o in _BLANKS): return text
+    hidden = _hidden if seen else lambda o: True
     if len(text) <= LONGEST and not any(map(hidden, text)): return text
     text = ''.join(f'⟨U+{ord(o):04X}⟩' if hidden(o) else o for o in text[:2*LONGEST])
     return text if len(text) <= LONGEST else text[:LONGEST - 1] + '…'
@@ -238,9 +241,10 @@ def _around(acts, rows):
     first = (rows == 0) | (at.doc != acts.rows.doc[rows - 1])
     shown, before = token_strings(acts, at.token_id), token_strings(acts, acts.rows.token_id[rows - 1])
     out = [dict(token=o, before='' if f else b, start=bool(f)) for o, b, f in zip(shown, before, first)]
-    if acts.texts is None or not {'start', 'end'} <= {*acts.rows.columns}: return out
-    for fact, doc, start, end in zip(out, at.doc.tolist(), at.start.tolist(), at.end.tolist()):
-        fact.update(_characters(acts.texts[doc], start, end))
+    if acts.texts is not None and {'start', 'end'} <= {*acts.rows.columns}:
+        for fact, doc, start, end in zip(out, at.doc.tolist(), at.start.tolist(), at.end.tolist()):
+            fact.update(_characters(acts.texts[doc], start, end))
+    for fact in out: fact['says'] = [*_said(fact)]
     return out
 
 def _characters(text, start, end):
@@ -259,13 +263,15 @@ def _characters(text, start, end):
 # %% ../nbs/08f_labels.ipynb #5dec1857
 def _statements(around):
     "How often each statement holds among rows: {(kind, what): share}."
-    said = Counter()
-    for o in around:
-        said['token', _bare(o['token']).casefold()] += 1
-        if o['before']: said['after', o['before']] += 1
-        said.update((kind, '') for kind in ('start', 'sentence', 'capital') if o.get(kind))
-        if o.get('left') or o.get('right'): said['in', o['word']] += 1
-    return {key: n/len(around) for key, n in said.items()}
+    return {key: n/len(around) for key, n in Counter(chain.from_iterable(o['says'] for o in around)).items()}
+
+def _said(fact):
+    "The statements that hold for a row."
+    yield 'token', _bare(fact['token']).casefold()
+    if fact['before']: yield 'after', fact['before']
+    for kind in ('start', 'sentence', 'capital'):
+        if fact.get(kind): yield kind, ''
+    if fact.get('left') or fact.get('right'): yield 'in', fact['word']
 
 _SAYS = {'start': 'first in the document', 'sentence': 'begins a sentence', 'after': 'after "{}"', 'in': 'in "{}"',
          'capital': 'capitalised'}
@@ -273,7 +279,7 @@ _SAYS = {'start': 'first in the document', 'sentence': 'begins a sentence', 'aft
 def _common(found, usual):
     "What holds for most of the examples and not everywhere, in words, with the count."
     said = {key: share for key, share in _statements(found).items()
-            if key[0] != 'token' and share >= max(_HOLDS, _TIMES*usual.get(key, 0)) and len(found) > 2}
+            if share >= _HOLDS and key[0] != 'token' and share >= _TIMES*usual.get(key, 0) and len(found) > 2}
     kinds = {kind for kind, _ in said}
     tokens = Counter(o['token'].lower() for o in found)
     needless = {'start': {'sentence', 'capital', 'after'}, 'sentence': {'capital', 'after'}}
@@ -289,13 +295,14 @@ def _bare(shown):
 
 def _tokens_part(shares, found, usual):
     "The first part of a label: up to six tokens of 3 % or more each and 10 % together, if that is more than usual."
-    total, name = Counter(), {}
+    total, name = {}, {}
     for token, share in shares:
         key = _bare(token).casefold()
-        if token: total[key], name[key] = total[key] + share, name.get(key, token)
-    most = [(key, o) for key, o in total.most_common(6) if o >= max(_LEAST, _TIMES*usual.get(('token', key), 0))]
+        if token: total[key], name[key] = total.get(key, 0.) + share, name.get(key, token)
+    first = sorted(total.items(), key=lambda o: -o[1])[:6]
+    most = [(key, o) for key, o in first if o >= max(_LEAST, _TIMES*usual.get(('token', key), 0))]
     many = sum(o for _, o in most) < _TOGETHER
-    if many: most = total.most_common(1)
+    if many: most = first[:1]
     items = [f'{_fragment(name[key], found)} {round(100*o)} %' for key, o in most]
     return ('many tokens, most on ' if many else '') + ', '.join(items)
 
