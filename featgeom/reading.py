@@ -6,9 +6,11 @@
 __all__ = ['NEIGHBOURS', 'near_by_firing', 'near_by_decoder', 'Reading', 'read_features']
 
 # %% ../nbs/10d_reading.ipynb #62841e60
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -157,21 +159,30 @@ def read_features(
     _check_fit(acts, space, labels)
     decoder = None if space is None or space.dense else space
     keep = _Store(store, acts, space, check_whole('k', k), check_whole('seed', seed, 0))
-    with tqdm(total=7, desc='read', disable=not progress) as bar:
-        def part(name, kind, make, optional=False):
+    stop = Event()                                          # on an error or Ctrl-C nobody waits for further parts
+    with tqdm(total=8, desc='read', disable=not progress) as bar, ThreadPoolExecutor(1) as beside:
+        def part(name, make, kind=None, optional=False):
+            if stop.is_set(): raise CancelledError
             bar.set_postfix_str(name)
+            out = make() if kind is None else keep(name, kind, make, optional)
             bar.update()
-            return keep(name, kind, make, optional)
-        stats = part('statistics', FeatureStats, lambda: feature_stats(acts, decoder))
-        tops = part('tokens', TopTokens, lambda: top_tokens(acts, NEIGHBOURS))
-        histograms = part('histograms', Histograms, lambda: activation_histograms(acts))
-        examples = part('examples', Examples, lambda: pick_examples(acts, k=k, seed=seed))
-        logits, no_logits = part('logits', LogitEffects, lambda: logit_effects(_given(space), seed=seed), True)
-        near = dict(cofire=part('cofire', Pairs, lambda: near_by_firing(acts, seed=seed), True),
-                    cosine=part('cosine', Pairs, lambda: near_by_decoder(_decoder(space), seed=seed), True))
-    auto = auto_labels(examples, tops, stats, logits)
-    return Reading(acts, space, stats, tops, histograms, examples, logits, no_logits, (auto, *labels),
-                   {o: found for o, (found, _) in near.items() if found is not None},
+            return out
+        def others():
+            stats = part('statistics', lambda: feature_stats(acts, decoder), FeatureStats)
+            tops = part('tokens', lambda: top_tokens(acts, NEIGHBOURS), TopTokens)
+            histograms = part('histograms', lambda: activation_histograms(acts), Histograms)
+            examples = part('examples', lambda: pick_examples(acts, k=k, seed=seed), Examples)
+            logits, why = part('logits', lambda: logit_effects(_given(space), seed=seed), LogitEffects, True)
+            cosine = part('cosine', lambda: near_by_decoder(_decoder(space), seed=seed), Pairs, True)
+            auto = part('labels', lambda: auto_labels(examples, tops, stats, logits))
+            return stats, tops, histograms, examples, logits, why, (auto, *labels), cosine
+        try:
+            rest = beside.submit(others)
+            cofire = part('cofire', lambda: near_by_firing(acts, seed=seed), Pairs, True)   # as long as all others
+            *parts, cosine = rest.result()
+        finally: stop.set()
+    near = dict(cofire=cofire, cosine=cosine)
+    return Reading(acts, space, *parts, {o: found for o, (found, _) in near.items() if found is not None},
                    {o: why for o, (_, why) in near.items() if why}, dict(k=int(k), seed=int(seed)))
 
 def _check_fit(acts, space, labels):

@@ -1,7 +1,8 @@
 "Readings, passages, entries and the dashboard's Python side, against plain references, hostile text and odd stores."
 from functools import partial
+from threading import Event
 from types import SimpleNamespace
-import json
+import json, time
 
 from scipy import sparse
 import numpy as np
@@ -21,6 +22,7 @@ from featgeom.products import search, side, survey
 from featgeom.reading import read_features
 from featgeom.stories import tell
 from featgeom.widget import unpack
+from dashpage import opened
 
 HOSTILE = '</script><img src=x onerror="document.title=1"> \N{PILE OF POO} \u202e <!-- \ud83d "king" \\u003c\n\ttail'
 read = partial(read_features, progress=False)
@@ -43,8 +45,8 @@ def board(readings, pairs): return Dashboard(readings, pairs, most=12, prompts=[
 
 def parts_of(board):
     "The outer meta and every blob of a payload."
-    arrays, meta = unpack(board.payload)
-    blob, at = arrays['blob'].tobytes(), arrays['at'].tolist()
+    blob, at, meta = opened(board.payload)
+    blob = blob.tobytes()
     return meta, [blob[a:b] for a, b in zip(at, at[1:])]
 
 def rows_of(blob):
@@ -231,13 +233,28 @@ def test_a_killed_reading_goes_on_and_equals_an_undisturbed_one(acts, spaces, tm
     monkeypatch.setattr(reading_module, 'logit_effects', killed)
     with pytest.raises(KeyboardInterrupt): read(acts[0], spaces[0], store=tmp_path)
     done = {o.name: o.stat().st_mtime_ns for o in tmp_path.iterdir()}
-    assert len(done) == 4
+    made = {o.split('-')[0] for o in done}                                          # co-firing is looked for beside the others
+    assert made - {'cofire'} == {'statistics', 'tokens', 'histograms', 'examples'}
     monkeypatch.setattr(reading_module, 'logit_effects', lambda *args, **how: calls.append(1) or real(*args, **how))
     monkeypatch.setattr(reading_module, 'feature_stats', None)                     # made already
     for _ in range(2): again = read(acts[0], spaces[0], store=tmp_path)
     assert calls == [1] and done.items() <= {o.name: o.stat().st_mtime_ns for o in tmp_path.iterdir()}.items()
     assert entry_blobs([again], [[5], [9]])[0] == entry_blobs([whole], [[5], [9]])[0]
     assert again.short == whole.short and again.logits.chance_effect == whole.logits.chance_effect
+
+def test_an_interrupt_waits_for_no_further_part(acts, tmp_path, monkeypatch):
+    begun, real = Event(), reading_module.feature_stats
+    def slow(*args):
+        begun.set()
+        time.sleep(.3)
+        return real(*args)
+    def killed(*args, **how):
+        begun.wait()
+        raise KeyboardInterrupt
+    monkeypatch.setattr(reading_module, 'feature_stats', slow)
+    monkeypatch.setattr(reading_module, 'near_by_firing', killed)
+    with pytest.raises(KeyboardInterrupt): read(acts[0], store=tmp_path)
+    assert [o.name.split('-')[0] for o in tmp_path.iterdir()] == ['statistics']
 
 def test_another_seed_or_store_makes_parts_of_its_own(acts, spaces, tmp_path):
     read(acts[0], store=tmp_path)
