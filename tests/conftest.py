@@ -50,29 +50,62 @@ def browser(playwright, chromium):
     yield browser
     browser.close()
 
-@pytest.fixture
-def offline_page(browser):
-    """Open a saved page as a file with the network cut: `page = offline_page(path, color_scheme='dark', viewport=...)`.
+class Pages:
+    """Pages whose network is cut, each in a context of its own; one that is given back serves a later test.
 
-    `page.network` holds the addresses that were asked for (all refused; the test fails if there are any),
-    `page.problems` what the console and uncaught errors said."""
-    contexts, pages = [], []
-    def open_page(path=None, **options):
-        context = browser.new_context(**options)
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.network, page.problems = [], []
+    A page costs a second, most of it a new process of the browser; an old one shows the next document in a third of that."""
+    def __init__(self, browser): self.browser, self.free = browser, {}
+
+    def take(self, fresh=False, viewport=None, color_scheme='light', **options):
+        key, size = repr(sorted(options.items())), viewport or dict(width=1280, height=720)
+        if self.free.get(key) and not fresh: page = self.free[key].pop()
+        else: page = self.make(size, options)
+        page.key, page.network, page.problems = '' if fresh else key, [], []
+        page.set_default_timeout(10_000)
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=color_scheme)
+        return page
+
+    def make(self, size, options):
+        page = self.browser.new_context(viewport=size, **options).new_page()
         def refuse(route):
             page.network.append(route.request.url)
             route.abort()
-        context.route(re.compile('^(https?|wss?|ftp):'), refuse)
+        page.context.route(re.compile('^(https?|wss?|ftp):'), refuse)
         page.on('console', lambda o: page.problems.append(o.text) if o.type == 'error' else None)
         page.on('pageerror', lambda o: page.problems.append(str(o)))
-        if path is not None: page.goto(Path(path).resolve().as_uri())
+        return page
+
+    def give_back(self, page):
+        "Nothing of a test stays: neither document nor routes, cookies, keys held down, or a pointer over the next page."
+        if not page.key or page.is_closed(): return page.context.close()
+        for o in page.context.pages:
+            if o is not page: o.close()
+        page.unroute_all()
+        page.context.clear_cookies()
+        page.goto('about:blank')
+        for key in ('Shift', 'Control', 'Alt', 'Meta'): page.keyboard.up(key)
+        page.mouse.up()
+        page.mouse.move(-10, -10)
+        self.free.setdefault(page.key, []).append(page)
+
+@pytest.fixture(scope='session')
+def offline_pages(browser): return Pages(browser)
+
+@pytest.fixture
+def offline_page(offline_pages):
+    """Open a saved page as a file with the network cut: `page = offline_page(path, color_scheme='dark', viewport=...)`.
+
+    `page.network` holds the addresses that were asked for (all refused; the test fails if there are any),
+    `page.problems` what the console and uncaught errors said. `fresh=True`: a page that no test had before and none gets
+    afterwards, for what a page cannot be rid of again (scripts for every document) and for measurements."""
+    pages = []
+    def open_page(path=None, **options):
+        page = offline_pages.take(**options)
         pages.append(page)
+        if path is not None: page.goto(Path(path).resolve().as_uri())
         return page
     yield open_page
     asked = [url for page in pages for url in page.network]
-    for context in contexts: context.close()
+    for page in pages: offline_pages.give_back(page)
     assert asked == [], f'a page asked the network for {asked}'

@@ -126,7 +126,7 @@ class Memory:
 
 @pytest.fixture
 def page(offline_page):
-    page, w = offline_page(viewport=dict(width=1400, height=950)), big_enough()
+    page, w = offline_page(fresh=True, viewport=dict(width=1400, height=950)), big_enough()
     names = set(w.traits(sync=True)) - set(anywidget.AnyWidget.class_traits(sync=True)) - {'payload', '_esm', '_css'}
     traits = json.loads(json.dumps({name: getattr(w, name) for name in names if not name.startswith('_')}))
     page.set_default_timeout(60_000)
