@@ -109,3 +109,10 @@ def offline_page(offline_pages):
     asked = [url for page in pages for url in page.network]
     for page in pages: offline_pages.give_back(page)
     assert asked == [], f'a page asked the network for {asked}'
+
+@pytest.fixture(scope='session')
+def lab_server(browser, tmp_path_factory):
+    "One JupyterLab and one page for all notebooks of the session: (folder, address, page); see the fixture `lab`."
+    from test_jupyterlab import guarded, jupyterlab
+    folder = tmp_path_factory.mktemp('lab')
+    with jupyterlab(folder) as address, guarded(browser, address) as page: yield folder, address, page

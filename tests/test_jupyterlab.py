@@ -1,6 +1,8 @@
 "End to end: a real JupyterLab with a real kernel; widgets are drawn, touched, and Python hears of it. No network."
 from contextlib import contextmanager
-from urllib.request import urlopen
+from pathlib import Path
+from tempfile import mkdtemp
+from urllib.request import Request, urlopen
 import json, os, re, socket, subprocess, sys, time
 
 import nbformat, psutil, pytest
@@ -97,11 +99,23 @@ def guarded(browser, address):
     yield page
     context.close()
 
+def forget(folder, address):
+    "End all kernels of a server and take back the theme: the next notebook finds it as it was."
+    asked = lambda what, method='GET': urlopen(Request(f'{address}/api/sessions{what}', method=method, headers=dict(Authorization=f'token {TOKEN}')), timeout=60)
+    for o in json.load(asked('')): asked(f'/{o["id"]}', 'DELETE')
+    (folder/'.jupyter'/'settings'/'@jupyterlab'/'apputils-extension'/'themes.jupyterlab-settings').unlink(missing_ok=True)
+
 @pytest.fixture
-def lab(browser, tmp_path):
-    "Open a notebook with these cells in JupyterLab: `lab([source, ...])`."
-    with jupyterlab(tmp_path) as address, guarded(browser, address) as page:
-        yield lambda cells: Lab(page, address, tmp_path, cells)
+def lab(lab_server):
+    "Open a notebook with these cells in JupyterLab: `lab([source, ...])`. Each has a folder, a workspace and a kernel of its own."
+    folder, address, page = lab_server
+    page.asked, page.problems = [], []
+    def open_notebook(cells):
+        own = Path(mkdtemp(prefix='n', dir=folder))
+        return Lab(page, address, own, cells, f'lab/workspaces/{own.name}/tree/{own.name}')
+    yield open_notebook
+    page.goto('about:blank')
+    forget(folder, address)
     assert page.asked == [], f'JupyterLab with our widgets asked the network for {page.asked}'
 
 BARS = '''
