@@ -18,8 +18,9 @@ from .scatter import contexts
 from .embedding import as_list
 from .panels import BEYOND, pair_flags, rounded_up
 from .passages import passage_blob
+from .products import in_threads
 from .reading import Reading
-from .entries import LABEL, entry_blobs, pair_meta, plain, scatter_of, text_blob
+from .entries import BUNDLE, LABEL, entry_blobs, pair_meta, plain, scatter_of, text_blob
 
 # %% ../nbs/10f_dashboard.ipynb #0c71b23b
 def _asked(features, readings):
@@ -220,7 +221,7 @@ class Dashboard(Widget):
         return [[name, int(id)] for name, id in zip(self._names, ids) if id >= 0]
 
     def _entries(self, spots, rows, pairs, quick=False):
-        "Containers of entries, whose pairs are `rows` of `pairs` (-1 for none), and the passages of each."
+        "What `entry_blobs` makes of entries, whose pairs are `rows` of `pairs` (-1 for none)."
         about, scatters = [None]*len(spots), None
         if len(self.readings) > 1:
             scatters = scatter_of(self.readings, spots, seed=self._seed)
@@ -258,18 +259,19 @@ class Dashboard(Widget):
     def _pack(self, rows):
         "The payload."
         a, spots = self.readings[0], self.spots
-        blobs, used = self._entries(spots, rows, self._shown)
+        blobs, sizes, used = self._entries(spots, rows, self._shown)
         present = np.unique(np.concatenate([np.empty(0, np.int64), *used]))
-        chunks = [passage_blob(a.passages, present[i:i + _CHUNK]) for i in range(0, len(present), _CHUNK)]
+        chunks = in_threads(lambda i: passage_blob(a.passages, present[i:i + _CHUNK]), range(0, len(present), _CHUNK))
         texts = [self._text(text) for _, text in self._prompts]
         meta = dict(version=1, spaces=[_space(o) for o in self.readings], entries=self._list(rows),
                     strata=[dict(name=o, title=_STRATA.get(o, o)) for o in a.examples.strata],
-                    passages=present.tolist(), chunk=_CHUNK, prompts=[dict(title=o) for o, _ in self._prompts],
+                    passages=present.tolist(), chunk=_CHUNK, bundle=BUNDLE,
+                    prompts=[dict(title=o) for o, _ in self._prompts],
                     nulls=_nulls(self.readings, self._shown), live_text=self._live_text())
         parts = [*blobs, *chunks, *texts]
         at = np.concatenate([[0], np.cumsum([len(o) for o in parts], dtype=np.int64)])
         blob, head = (np.frombuffer(o, np.uint8) for o in (b''.join(parts), pack({}, meta)))
-        return pack(dict(head=head, blob=blob, at=at.astype(np.uint32)), level=0)      # zipped already
+        return pack(dict(head=head, blob=blob, at=at.astype(np.uint32), size=sizes), level=None)
 
     def _list(self, rows):
         "What the page lists of each entry."
@@ -356,7 +358,7 @@ class Dashboard(Widget):
         spot, row = [ids.get(name, -1) for name in self._names], np.array([-1])
         if self.pairs is not None and min(spot) >= 0:
             row = np.flatnonzero((self.pairs.a == spot[0]) & (self.pairs.b == spot[1]))[:1]
-        blobs, used = self._entries(np.array([spot]), row if len(row) else np.array([-1]), self.pairs, quick=True)
+        blobs, _, used = self._entries(np.array([spot]), row if len(row) else np.array([-1]), self.pairs, quick=True)
         return dict(passages=used[0].tolist()), [blobs[0], passage_blob(self.readings[0].passages, used[0])]
 
     def __repr__(self):

@@ -35,9 +35,9 @@ def _little(name, array):
 def pack(
     arrays: dict,     # name -> array of a boolean, integer or float type of 1 to 8 bytes
     meta: dict=None,  # what JSON can hold: labels, names, settings
-    level: int=6,     # of zipping, 0 (for what is zipped already) to 9 (smallest, slow)
+    level: int=6,     # of zipping, 1 to 9 (smallest, slow); None: not zipped, as a part or a holder of zipped ones
 ) -> bytes:           # the container, equal for equal content
-    "Arrays and meta as one zipped container. Raises `FeatgeomError` for other dtypes, NaN in meta, too many bytes."
+    "Arrays and meta as one container. Raises `FeatgeomError` for other dtypes, NaN in meta, too many bytes."
     arrays = {name: _little(name, array) for name, array in arrays.items()}
     entries, offset = [], 0
     for name, array in arrays.items():
@@ -51,11 +51,12 @@ def pack(
         raise FeatgeomError(f'{len(header) + offset:,} bytes for one widget', f'At most {_LIMIT:,}',
                             'Show fewer points or features')
     head = _MAGIC + len(header).to_bytes(4, 'little') + header
+    whole = b''.join(part for o in (head, *(a.tobytes() for a in arrays.values())) for part in (o, bytes(-len(o) % 8)))
+    if level is None: return whole
     # Numbers take 3 % less when filtered, text takes 7 % more.
     how = zlib.Z_FILTERED if offset > len(header) else zlib.Z_DEFAULT_STRATEGY
     zipper = zlib.compressobj(level, zlib.DEFLATED, 31, 7, how)            # gzip
-    parts = [part for o in (head, *(a.tobytes() for a in arrays.values())) for part in (o, bytes(-len(o) % 8))]
-    packed = bytearray(zipper.compress(b''.join(parts)) + zipper.flush())      # one call: each lets other threads in
+    packed = bytearray(zipper.compress(whole) + zipper.flush())            # one call: each lets other threads in
     packed[9] = 255   # "unknown" system in the gzip header, the same on every machine
     return bytes(packed)
 
@@ -76,7 +77,7 @@ def unpack(
     data: bytes,       # a container
 ) -> tuple:            # (dict of read-only arrays, meta)
     "Read a container that `pack` made. Raises `FeatgeomError` on any damage."
-    raw = _inflate(data)
+    raw = bytes(data) if data[:4] == _MAGIC else _inflate(data)
     if raw[:4] != _MAGIC: raise _damaged(f'it does not begin with {_MAGIC.decode()}')
     end = 8 + int.from_bytes(raw[4:8], 'little')
     if len(raw) < 8 or end > len(raw): raise _damaged('its header is longer than the data')

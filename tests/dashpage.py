@@ -80,6 +80,10 @@ def entry(sides, passages, pair=None, scatter=None, scatter_arrays=None):
     ids = [o['id'] for o, _ in sides]
     return pack(arrays, dict(a=ids[0], b=ids[1] if len(ids) > 1 else -1, sides=[o for o, _ in sides], pair=pair, scatter=scatter))
 
+def bundle(entries):
+    "Some entries, zipped together."
+    return pack(dict(entries=np.frombuffer(b''.join(entries), np.uint8)))
+
 def read_text(text, sides):
     "The blob of a text: sides of (space, tokens, spans, ids (n, k), values, labels, max, focus or None)."
     arrays, meta = {}, []
@@ -90,22 +94,32 @@ def read_text(text, sides):
         meta.append(dict(space=space, tokens=tokens, labels=labels, max=top))
     return pack(arrays, dict(text=text, sides=meta))
 
-def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=None, size=16):
+def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=None, size=16, many=8):
     "The payload: entries as listed, their blobs (b'' where not in the page), passages, prompts of (title, blob)."
     numbers = list(range(len(passages))) if numbers is None else numbers
-    parts = [*blobs, *(chunk(passages[i:i+size]) for i in range(0, len(passages), size)), *(b for _, b in prompts)]
-    at = np.cumsum([0, *map(len, parts)]).astype(np.uint32)
-    meta = dict(version=1, spaces=spaces, strata=[dict(name=n, title=t) for n, t in STRATA], entries=listed, passages=numbers, chunk=size,
+    bundles = [bundle(blobs[i:i+many]) for i in range(0, len(blobs), many)]
+    parts = [*bundles, *(chunk(passages[i:i+size]) for i in range(0, len(passages), size)), *(b for _, b in prompts)]
+    meta = dict(version=1, spaces=spaces, strata=[dict(name=n, title=t) for n, t in STRATA], entries=listed, passages=numbers, chunk=size, bundle=many,
                 prompts=[dict(title=t) for t, _ in prompts], nulls=NULLS, live_text=live_text)
-    return outer(np.frombuffer(b''.join(parts), np.uint8), at, meta)
+    return outer(parts, [len(o) for o in blobs], meta)
 
-def outer(blob, at, meta):
-    "The outer container: parts end to end, where each begins, and what the page knows from the start."
-    return pack(dict(head=np.frombuffer(pack({}, meta), np.uint8), blob=blob, at=at))
+def outer(parts, sizes, meta):
+    "The outer container: parts end to end, where each begins, how large entries are, and what the page knows from the start."
+    head, blob = (np.frombuffer(o, np.uint8) for o in (pack({}, meta), b''.join(parts)))
+    at = np.cumsum([0, *map(len, parts)]).astype(np.uint32)
+    return pack(dict(head=head, blob=blob, at=at, size=np.array(sizes, np.uint32)), level=None)
 
 def opened(data):
-    "Back from a payload: (blob, at, meta)."
+    "Back from a payload: (meta, containers of the entries, those of chunks and prompts)."
     arrays, _ = unpack(data)
-    return arrays['blob'], arrays['at'], unpack(arrays['head'].tobytes())[1]
+    meta, at = unpack(arrays['head'].tobytes())[1], arrays['at'].tolist()
+    parts = [arrays['blob'][a:b].tobytes() for a, b in zip(at, at[1:])]
+    bundles = -(-len(meta['entries'])//meta['bundle'])
+    return meta, apart(parts[:bundles], arrays['size']), parts[bundles:]
+
+def apart(bundles, sizes):
+    "Entries out of their bundles."
+    whole, end = b''.join(unpack(o)[0]['entries'].tobytes() for o in bundles), np.cumsum(sizes).tolist()
+    return [whole[a:b] for a, b in zip([0, *end], end)]
 
 def space(name, n=1000, f=64, rows='tokens', no_logits=''): return dict(name=name, rows=rows, n=n, f=f, note='', no_logits=no_logits)

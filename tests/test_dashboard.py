@@ -5,7 +5,7 @@ from urllib.parse import quote
 import numpy as np, pytest
 
 from featgeom.widget import pack, unpack
-from dashpage import Dash, cut, entry, opened, outer, page as payload, read_text, side, space
+from dashpage import Dash, bundle, cut, entry, opened, outer, page as payload, read_text, side, space
 from test_jupyterlab import lab  # noqa: F401 (a fixture)
 from test_widget import HOSTILE
 
@@ -353,7 +353,7 @@ def test_what_is_missing_is_asked_of_python(live):
     assert 'Enter goes to it all the same' in d.text('.ds-popup')
     d.page.keyboard.press('Enter')
     assert d.page.evaluate('log') == [dict(ask='entry', at=[['A', 8]], id=1)] and 'Asking Python for A 8' in d.notice() and d.entry == 'A:3 B:5'
-    blob = entry([side(0, 'A', 8, [np.array([0., 2.])], ['asked for'])], [77])
+    blob = bundle([entry([side(0, 'A', 8, [np.array([0., 2.])], ['asked for'])], [77])])
     chunk = pack(dict(rows=np.array([2], np.uint16), step=np.array([0, 3], np.uint16), size=np.array([3, 4], np.uint16)),
                  dict(passages=[dict(text='far away', doc='d', part=1, parts=3, odd={})]))
     d.page.evaluate('([b]) => answer({ reply: 99, what: "entry", passages: [] }, b)', [[b64(blob), b64(chunk)]])          # not what was asked
@@ -617,16 +617,21 @@ def test_narrow_pages_do_not_scroll_sideways(show, width):
     assert wide() <= width
 
 def test_damage_is_said_and_does_not_end_the_page(show, offline_page, tmp_path):
-    blob, at, meta = opened(board().payload)
-    blob = blob.copy()
-    blob[at[1] + 30] ^= 0x55                                                                          # inside the second entry
-    d = show(Dash(payload=outer(blob, at, meta)))
+    meta, entries, rest = opened(board().payload)
+    sizes, meta['bundle'] = [len(o) for o in entries], 1
+    single = [bundle([o]) for o in entries]
+    bad = bytearray(single[1])
+    bad[30] ^= 0x55                                                                                   # inside the second entry
+    d = show(Dash(payload=outer([single[0], bytes(bad), *single[2:], *rest], sizes, meta)))
     d.click('Next')
     d.page.wait_for_selector('.ds-notice >> text=damaged')
     assert d.entry == 'A:3 B:5'
     d.click('Next')
     d.page.wait_for_timeout(200)
-    page = offline_page(Dash(payload=outer(blob, at[:-2].copy(), meta)).save(tmp_path/'bad.html'))
+    d = show(Dash(payload=outer([*single, *rest], [sizes[0], sizes[1] - 8, *sizes[2:]], meta)))       # the second is cut short
+    d.click('Next')
+    d.page.wait_for_selector('.ds-notice >> text=damaged')
+    page = offline_page(Dash(payload=outer([*single, *rest[:-2]], sizes, meta)).save(tmp_path/'bad.html'))
     page.wait_for_selector('[role=alert]')
     assert 'does not hold as many parts as it lists' in page.inner_text('[role=alert]')
 

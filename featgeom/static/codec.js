@@ -4,6 +4,8 @@
  *     gzip( "FGB1" | u32 header length | JSON header | padding | sections, each at a multiple of 8 bytes )
  *     header = {"arrays": [{"name", "dtype", "shape", "offset"}], "meta": {...}}, offsets count from the first section
  *
+ * Without gzip where it is part of another container, or its parts are zipped one by one.
+ *
  * Written by `pack` in widget.py, which states the format. Everything here may be damaged or hostile: sizes are
  * compared with what is there before memory is asked for.
  */
@@ -92,7 +94,8 @@ async function inflate(packed, limit) {
  * @returns {Promise<Content>}
  */
 export async function decode(data, limit = LIMIT) {
-  const raw = await inflate(toBytes(data), limit);
+  const bytes = toBytes(data), bare = [...MAGIC].every((c, i) => bytes[i] === c.charCodeAt(0));
+  const raw = bare ? bytes.slice() : await inflate(bytes, limit);   // a copy: hosts may use their memory again
   /** @type {(from: number, to: number) => string} */
   const text = (from, to) => new TextDecoder().decode(raw.subarray(from, to));
   if (raw.length < 8 || text(0, 4) !== MAGIC) throw damaged(`it does not begin with ${MAGIC}`);

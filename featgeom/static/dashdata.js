@@ -1,7 +1,7 @@
 /**
  * What a dashboard page holds and how it is read: the list of entries at once, everything else when it is shown.
- * An entry is one feature, or a pair of two spaces; a passage is a document or a piece of a long one. Entries come one
- * by one and passages in chunks out of the payload, or from Python where it listens.
+ * An entry is one feature, or a pair of two spaces; a passage is a document or a piece of a long one. Entries come in
+ * bundles and passages in chunks out of the payload, or from Python where it listens.
  */
 
 import { decode } from "./codec.js";
@@ -240,16 +240,24 @@ export function createList(entries, spaces) {
  * @param {import("./host.js").Host} host
  */
 export async function openDash(payload, host) {
-  const { arrays: { head, blob, at } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
+  const { arrays: { head, blob, at, size } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
   const spaces = /** @type {Space[]} */ (listed(meta.spaces)), entries = /** @type {Listed[]} */ (listed(meta.entries));
-  const numbers = listed(meta.passages), size = meta.chunk || 16, chunks = Math.ceil(numbers.length / size);
-  if (!spaces.length || at?.length !== entries.length + chunks + listed(meta.prompts).length + 1)
+  const numbers = listed(meta.passages), few = meta.chunk || 16, chunks = Math.ceil(numbers.length / few);
+  const many = meta.bundle || 8, bundles = Math.ceil(entries.length / many);
+  if (!spaces.length || size?.length !== entries.length
+    || at?.length !== bundles + chunks + listed(meta.prompts).length + 1)
     throw new Error("The data is damaged: it does not hold as many parts as it lists.");
   const places = new Map(numbers.map((number, i) => /** @type {[number, number]} */ ([number, i])));
   /** @param {number} k */
   const part = (k) => blob.subarray(at[k], at[k + 1]);
   /** @param {number} i whether an entry is in the page */
-  const has = (i) => i >= 0 && at[i + 1] > at[i];
+  const has = (i) => size[i] > 0;
+  /** @param {number} i an entry out of its bundle */
+  const single = async (i) => {
+    const first = i - (i % many), from = starts(size.subarray(first, i))[i - first];
+    const { arrays } = await decode(part(Math.floor(i / many)));
+    return decode(arrays.entries?.subarray(from, from + size[i]));
+  };
 
   // ---- what is decoded, the oldest let go
   /** @type {Map<string, Promise<Entry>>} */
@@ -278,8 +286,8 @@ export async function openDash(payload, host) {
   };
   /** @param {number} chunk */
   const read = (chunk) => {
-    const which = numbers.slice(chunk * size, (chunk + 1) * size);
-    const run = reading.get(chunk) ?? decode(part(entries.length + chunk)).then((content) => {
+    const which = numbers.slice(chunk * few, (chunk + 1) * few);
+    const run = reading.get(chunk) ?? decode(part(bundles + chunk)).then((content) => {
       count.chunks++;
       keep(which, readChunk(content, which.length));
     }).finally(() => reading.delete(chunk));
@@ -327,12 +335,12 @@ export async function openDash(payload, host) {
      */
     async passages(which) {
       const missing = new Set([...which].filter((o) => !passages.has(o) && places.has(o))
-        .map((o) => Math.floor(/** @type {number} */ (places.get(o)) / size)));
+        .map((o) => Math.floor(/** @type {number} */ (places.get(o)) / few)));
       await Promise.all([...missing].map(read));
     },
     /** @param {number} i an entry of the list that the page has */
     entry: (i) => remember(`${i}`, async () => {
-      const content = await decode(part(i));
+      const content = await single(i);
       count.entries++;
       return readEntry(content, i);
     }),
@@ -340,13 +348,14 @@ export async function openDash(payload, host) {
     ask: (spots) => remember(JSON.stringify(spots), async () => {
       const { message, buffers } = await ask({ ask: "entry", at: spots });
       const which = listed(message.passages);
-      const [content, chunk] = await Promise.all([decode(buffers[0]), which.length ? decode(buffers[1]) : null]);
+      const [bundle, chunk] = await Promise.all([decode(buffers[0]), which.length ? decode(buffers[1]) : null]);
+      const content = await decode(bundle.arrays.entries);
       if (chunk) keep(which, readChunk(chunk, which.length));
       count.entries++;
       return readEntry(content, -1);
     }),
     /** @param {number} p @returns {Promise<Read>} */
-    prompt: (p) => decode(part(entries.length + chunks + p)),
+    prompt: (p) => decode(part(bundles + chunks + p)),
     /** @param {string} text @param {Spot[]} spots @returns {Promise<Read>} */
     text: async (text, spots) => decode((await ask({ ask: "text", text, at: spots })).buffers[0]),
     close() {

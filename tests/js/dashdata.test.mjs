@@ -1,7 +1,7 @@
 // The dashboard without a browser: what is read from a payload, which entry is meant, how text is cut and said.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { createList, openDash, quantileOf, readChunk, readEntry, spotsIn } from "../../featgeom/static/dashdata.js";
 import { alone, aloneWords, piecesOf, placeWords, rowText, tokenText, visible, windowOf } from "../../featgeom/static/dashtext.js";
 import { amount, logHeights } from "../../featgeom/static/dashcharts.js";
@@ -185,11 +185,14 @@ test("the label of a feature is that of its entry, on either side", () => {
   assert.deepEqual([["A", 3], ["B", 3], ["A", 4], ["B", 9], ["C", 3]].map((o) => list.labelOf(o)), ["kings", "queens", "", "", ""]);
 });
 
-/** A payload of `n` one-sided entries on `n` passages, chunks of two; entry `without` is listed only. */
+/** The container of an entry of feature `id`. */
+const oneSided = (id) => gunzipSync(pack({ doc: Uint32Array.of(id) }, { sides: [{ space: "A", id, strata: [] }] }));
+const bundled = (...entries) => pack({ entries: Uint8Array.from(entries.flatMap((o) => [...o])) }, {});
+
+/** A payload of `n` one-sided entries on `n` passages, bundles of three, chunks of two; entry `without` is listed only. */
 function payload(n, without = -1) {
-  const blobs = [];
-  for (let i = 0; i < n; i++)
-    blobs.push(i === without ? new Uint8Array(0) : pack({ doc: Uint32Array.of(i) }, { sides: [{ space: "A", id: i, strata: [] }] }));
+  const blobs = [], entries = Array.from({ length: n }, (_, i) => i === without ? new Uint8Array(0) : oneSided(i));
+  for (let i = 0; i < n; i += 3) blobs.push(bundled(...entries.slice(i, i + 3)));
   for (let i = 0; i < n; i += 2) {
     const some = [i, i + 1].filter((o) => o < n).map((o) => ({ text: `t${o}`, spans: [[0, 1]] })), { arrays, meta } = chunk(...some);
     blobs.push(pack(arrays, meta));
@@ -197,8 +200,8 @@ function payload(n, without = -1) {
   const at = Uint32Array.from([0, ...blobs.map(((sum) => (b) => (sum += b.length))(0))]), blob = new Uint8Array(at.at(-1));
   blobs.forEach((b, i) => blob.set(b, at[i]));
   const meta = { spaces: [{ name: "A", rows: "tokens", n: 1, f: n }], strata: [], entries: Array.from({ length: n }, (_, i) => entry(i, -1)),
-    passages: Array.from({ length: n }, (_, i) => 10 * i), chunk: 2, prompts: [] };
-  return pack({ head: pack({}, meta), blob, at }, {});
+    passages: Array.from({ length: n }, (_, i) => 10 * i), chunk: 2, bundle: 3, prompts: [] };
+  return pack({ head: pack({}, meta), blob, at, size: Uint32Array.from(entries, (o) => o.length) }, {});
 }
 
 test("entries and chunks are decoded once, when they are asked for", async () => {
@@ -219,7 +222,7 @@ test("questions: the answer that belongs, errors in words, silence at the end", 
   assert.deepEqual(sent, [{ ask: "entry", at: [["A", 77]], id: 1 }]);
   const { arrays, meta } = chunk({ text: "new", spans: [[0, 3]] });
   answer({ reply: 5 }, []);
-  answer({ reply: 1, passages: [500] }, [pack({ doc: Uint32Array.of(500) }, { sides: [{ space: "A", id: 77, strata: [] }] }), pack(arrays, meta)]);
+  answer({ reply: 1, passages: [500] }, [bundled(oneSided(77)), pack(arrays, meta)]);
   assert.ok((await asked) === (await again) && (await asked).index === -1 && dash.passage(500).text === "new");
   const bad = dash.ask([["A", 78]]);
   answer({ reply: 2, error: "Feature 78: 0 to 76." }, []);
@@ -233,6 +236,6 @@ test("questions: the answer that belongs, errors in words, silence at the end", 
 
 test("a payload that does not hold what it lists is refused", async () => {
   for (const meta of [{}, { spaces: [{ name: "A" }], entries: [1, 2], passages: [], prompts: [] }])
-    await assert.rejects(openDash(pack({ head: pack({}, meta), blob: new Uint8Array(0), at: Uint32Array.of(0) }, {}), { live: false }), /damaged/);
+    await assert.rejects(openDash(pack({ head: pack({}, meta), blob: new Uint8Array(0), at: Uint32Array.of(0), size: new Uint32Array(2) }, {}), { live: false }), /damaged/);
   await assert.rejects(openDash(pack({ blob: new Uint8Array(0), at: Uint32Array.of(0) }, {}), { live: false }), /damaged/);
 });
