@@ -7,6 +7,7 @@ __all__ = ['FeatureActs', 'StoreWriter']
 
 # %% ../nbs/06_acts.ipynb #8bcd42a7
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 import hashlib, json
 
@@ -21,6 +22,17 @@ from .shards import (CSR, FORMAT, Rows, as_csr, canonical, check_files, check_me
                              shard_layout, shard_name, shard_rows, unlock, writing)
 
 # %% ../nbs/06_acts.ipynb #21bd49dc
+@dataclass(frozen=True)
+class _Sorted:
+    "An index in memory: what `Columns` is in its file."
+    tensors: dict        # pointers (f + 1,)
+    rows: np.ndarray     # of every activation, feature after feature, rising in each
+    values: np.ndarray   # the activations, float32
+
+    def column(self, j):
+        part = slice(*self.tensors['pointers'][j:j + 2])
+        return self.rows[part], self.values[part]
+
 class FeatureActs:
     "Activations (n rows, f features), sparse or dense, their `rows` and provenance, in memory or mapped from a folder."
     def __init__(self, meta, folder=None, matrix=None, rows=None, texts=None, tokens=None):
@@ -284,6 +296,17 @@ class FeatureActs:
                 write_columns(self.folder/COLUMNS, self._parts, *self.shape, self.meta['dtype'], self._mark(), progress)
         finally: unlock(held)
         return self
+
+    def loaded(self) -> 'FeatureActs':   # in memory
+        """All activations in memory, by row and by feature, 16 bytes each: for many passes over a small store.
+
+        Raises `FeatgeomError` for dense activations."""
+        if self.dense:
+            raise FeatgeomError(f'{self.name!r} is dense', 'Sparse activations', 'Go through blocks()')
+        out = FeatureActs(self.meta, None, self.csr(), self.rows, self.texts, self.tokens)
+        [(_, pointers, rows, values)] = out.column_blocks(budget=max(out.nnz, 1))
+        out._columns = _Sorted(dict(pointers=pointers), rows, values)
+        return out
 
     def _indexed(self):
         "Whether there is an index; opens it the first time. One of other shards is an error."

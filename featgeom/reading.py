@@ -7,7 +7,7 @@ __all__ = ['NEIGHBOURS', 'near_by_firing', 'near_by_decoder', 'Reading', 'read_f
 
 # %% ../nbs/10d_reading.ipynb #62841e60
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event
@@ -30,6 +30,7 @@ from .passages import Passages, passages
 
 # %% ../nbs/10d_reading.ipynb #5d04d23a
 NEIGHBOURS = 10   # of a feature that are kept
+_SMALL = 2**24    # activations of a store that are read once, into 256 MB, instead of once for each part
 
 def near_by_firing(
     acts: FeatureActs,     # activations (n, f)
@@ -158,6 +159,7 @@ def read_features(
     labels = (labels,) if isinstance(labels, Labels) else tuple(check_kind('labels', labels, list, tuple))
     _check_fit(acts, space, labels)
     decoder = None if space is None or space.dense else space
+    fast = acts if acts.dense or acts.nnz > _SMALL else acts.loaded()
     keep = _Store(store, acts, space, check_whole('k', k), check_whole('seed', seed, 0))
     stop = Event()                                          # on an error or Ctrl-C nobody waits for further parts
     with tqdm(total=8, desc='read', disable=not progress) as bar, ThreadPoolExecutor(1) as beside:
@@ -168,17 +170,17 @@ def read_features(
             bar.update()
             return out
         def others():
-            stats = part('statistics', lambda: feature_stats(acts, decoder), FeatureStats)
-            tops = part('tokens', lambda: top_tokens(acts, NEIGHBOURS), TopTokens)
-            histograms = part('histograms', lambda: activation_histograms(acts), Histograms)
-            examples = part('examples', lambda: pick_examples(acts, k=k, seed=seed), Examples)
+            stats = part('statistics', lambda: feature_stats(fast, decoder), FeatureStats)
+            tops = part('tokens', lambda: top_tokens(fast, NEIGHBOURS), TopTokens)
+            histograms = part('histograms', lambda: activation_histograms(fast), Histograms)
+            examples = part('examples', lambda: replace(pick_examples(fast, k=k, seed=seed), acts=acts), Examples)
             logits, why = part('logits', lambda: logit_effects(_given(space), seed=seed), LogitEffects, True)
             cosine = part('cosine', lambda: near_by_decoder(_decoder(space), seed=seed), Pairs, True)
             auto = part('labels', lambda: auto_labels(examples, tops, stats, logits))
             return stats, tops, histograms, examples, logits, why, (auto, *labels), cosine
         try:
             rest = beside.submit(others)
-            cofire = part('cofire', lambda: near_by_firing(acts, seed=seed), Pairs, True)   # as long as all others
+            cofire = part('cofire', lambda: near_by_firing(fast, seed=seed), Pairs, True)   # as long as all others
             *parts, cosine = rest.result()
         finally: stop.set()
     near = dict(cofire=cofire, cosine=cosine)

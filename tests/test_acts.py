@@ -387,6 +387,24 @@ def test_the_index_of_another_store_is_refused(tmp_path, store):
         with pytest.raises(FeatgeomError, match='not the index of these shards'): use()
 
 
+@pytest.mark.parametrize('dtype', ['float16', 'float32'])
+def test_a_loaded_store_is_the_same_by_row_and_by_feature(tmp_path, dtype):
+    acts = random_acts(density=.05).save(tmp_path/'A', shard=64, dtype=dtype)
+    there = acts.loaded()
+    assert there.folder is None and (there.name, there.nnz, there.shape) == (acts.name, acts.nnz, acts.shape) and there.rows is acts.rows
+    assert (there.csr() != acts.csr()).nnz == 0
+    for j in range(30):
+        for one, two in zip(there.column(j), acts.column(j)): np.testing.assert_array_equal(one, two)
+    for ids in (None, [2, 3, 29]):
+        for budget in (2**26, 20):
+            for one, two in zip(there.column_blocks(ids, budget), acts.column_blocks(ids, budget), strict=True):
+                for x, y in zip(one, two, strict=True):
+                    np.testing.assert_array_equal(x, y)
+                    assert x.dtype == y.dtype
+    empty = FeatureActs.from_csr(sparse.csr_array((4, 3))).loaded()
+    assert [len(o) for o in empty.column(1)] == [0, 0]
+    with pytest.raises(FeatgeomError, match='dense'): FeatureActs.from_dense(np.ones((3, 4))).loaded()
+
 def test_index_refuses_damaged_shards_and_what_needs_none(tmp_path, store):
     path = store.folder/'shard-00001.safetensors'
     good = path.read_bytes()

@@ -22,7 +22,7 @@ from featgeom.products import search, side, survey
 from featgeom.reading import read_features
 from featgeom.stories import tell
 from featgeom.widget import unpack
-from dashpage import opened
+from dashpage import apart, opened
 
 HOSTILE = '</script><img src=x onerror="document.title=1"> \N{PILE OF POO} \u202e <!-- \ud83d "king" \\u003c\n\ttail'
 read = partial(read_features, progress=False)
@@ -44,10 +44,14 @@ def pairs(acts): return fg.match(*acts, shifts=3, given='token', permutations=19
 def board(readings, pairs): return Dashboard(readings, pairs, most=12, prompts=['The king asked the queen.', ('Numbers', 'one two three')])
 
 def parts_of(board):
-    "The outer meta and every blob of a payload."
-    blob, at, meta = opened(board.payload)
-    blob = blob.tobytes()
-    return meta, [blob[a:b] for a, b in zip(at, at[1:])]
+    "The outer meta, and the blobs of entries, chunks and prompts of a payload."
+    meta, entries, rest = opened(board.payload)
+    return meta, [*entries, *rest]
+
+def entries_of(*args):
+    "The containers of some entries, and their passages."
+    bundles, sizes, used = entry_blobs(*args)
+    return apart(bundles, sizes), used
 
 def rows_of(blob):
     "The passages of a chunk as (meta, [(first unit, size)] of each row), decoded as the page does."
@@ -159,7 +163,7 @@ def test_activations_on_passages_are_those_of_the_matrix(dense, monkeypatch):
     assert k == len(row) == len(act)
 
 def test_an_entry_is_what_the_reading_says(readings, pairs):
-    blobs, used = entry_blobs(readings, [[5, 9], [7, -1]], pairs)
+    blobs, used = entries_of(readings, [[5, 9], [7, -1]], pairs)
     arrays, meta = unpack(blobs[0])
     assert (meta['a'], meta['b'], len(meta['sides'])) == (5, 9, 2) and arrays['doc'].tolist() == used[0].tolist() == sorted({*used[0].tolist()})
     for s, (r, id) in enumerate(zip(readings, (5, 9))):
@@ -242,6 +246,15 @@ def test_a_killed_reading_goes_on_and_equals_an_undisturbed_one(acts, spaces, tm
     assert entry_blobs([again], [[5], [9]])[0] == entry_blobs([whole], [[5], [9]])[0]
     assert again.short == whole.short and again.logits.chance_effect == whole.logits.chance_effect
 
+def test_small_stores_are_read_once_with_the_same_result(acts, spaces, monkeypatch):
+    one = read(acts[0], spaces[0])
+    monkeypatch.setattr(reading_module, '_SMALL', 0)
+    two = read(acts[0], spaces[0])
+    assert one.acts is two.acts is one.examples.acts is acts[0] and one.short == two.short
+    assert entry_blobs([one], np.arange(256)[:, None])[0] == entry_blobs([two], np.arange(256)[:, None])[0]
+    assert all(np.array_equal(getattr(one.near[o], c), getattr(two.near[o], c), equal_nan=True) for o in one.near for c in ('a', 'b', 'score', 'null', 'q'))
+    assert (one.examples.rows == two.examples.rows).all() and (one.histograms.counts == two.histograms.counts).all()
+
 def test_an_interrupt_waits_for_no_further_part(acts, tmp_path, monkeypatch):
     begun, real = Event(), reading_module.feature_stats
     def slow(*args):
@@ -301,7 +314,7 @@ def test_given_labels_come_first_and_the_automatic_ones_stay(acts):
     mine = Labels.of_dict({3: 'a king'}, acts[0], source='mine')
     r = read(acts[0], labels=mine)
     assert r.short[3] == 'a king' and r.short[4] == r.labels[0].of()[4] and [o.source for o in r.labels][1] == 'mine'
-    side = unpack(entry_blobs([r], [[3]])[0][0])[1]['sides'][0]
+    side = unpack(entries_of([r], [[3]])[0][0])[1]['sides'][0]
     assert [o['source'] for o in side['labels']] == [r.labels[0].source, 'mine']
 
 def test_a_reading_finds_by_word_and_prints(readings):
@@ -341,7 +354,7 @@ def test_neurons_are_signed_and_say_why_there_are_no_logits():
 
 def test_ranges_of_strata_hold_their_examples_where_signs_differ():
     r = read(toy(tell(60, seed=2), f=4, dense=True))
-    for blob in entry_blobs([r], np.arange(4)[:, None])[0]:
+    for blob in entries_of([r], np.arange(4)[:, None])[0]:
         arrays, told = unpack(blob)
         for _, a, b, low, high in told['sides'][0]['strata']:
             x = arrays['ex_val0'][a:b]
@@ -406,7 +419,7 @@ def test_a_dashboard_may_be_empty(readings, pairs):
         assert meta['entries'] == meta['passages'] == blobs == [] and board.focus is None and '<svg' in board.poster()
 
 def test_counts_are_not_rounded(readings, pairs):
-    side = unpack(entry_blobs([readings[0]], [[int(readings[0].stats.counts.argmax())]])[0][0])[1]['sides'][0]
+    side = unpack(entries_of([readings[0]], [[int(readings[0].stats.counts.argmax())]])[0][0])[1]['sides'][0]
     assert side['stats']['count'] == readings[0].stats.counts.max() and isinstance(side['stats']['count'], int)
     assert [o['support'] for o in pair_meta(pairs)] == pairs.support.tolist()
 
@@ -456,7 +469,7 @@ def test_questions_of_the_page_are_answered(board, readings):
     a, b = meta['entries'][2]['a'], meta['entries'][2]['b']
     [(said, buffers)] = heard(board, ask='entry', at=[['story-1l', a], ['story-2l', b]], id=7)
     assert (said['reply'], said['what']) == (7, 'entry') and len(rows_of(buffers[1])) == len(said['passages'])
-    mine, there = unpack(buffers[0]), unpack(blobs[2])
+    mine, there = unpack(unpack(buffers[0])[0]['entries'].tobytes()), unpack(blobs[2])
     assert mine[1]['sides'] == there[1]['sides'] and all((mine[0][k] == v).all() for k, v in there[0].items())
     assert said['passages'] == mine[0]['doc'].tolist()
     [(said, buffers)] = heard(board, ask='text', text='The \N{CROWN} king', at=[['story-2l', 5]], id='x')
