@@ -67,11 +67,11 @@ def stories(test_data): return json.loads((test_data/'text/tinystories_1000.json
 
 @pytest.fixture(scope='module')
 def same(test_data, stories, tmp_path_factory):
-    return one_tokenizer(test_data, tmp_path_factory.mktemp('same'), stories[:200], 512, 120_000)
+    return one_tokenizer(test_data, tmp_path_factory.mktemp('same'), stories[:140], 512, 80_000)
 
 @pytest.fixture(scope='module')
 def other(test_data, stories, tmp_path_factory):
-    return two_tokenizers(test_data, tmp_path_factory.mktemp('other'), stories[:80], 256, 80_000)
+    return two_tokenizers(test_data, tmp_path_factory.mktemp('other'), stories[:60], 256, 60_000)
 
 def value(words):
     "A number as the page writes it."
@@ -124,15 +124,26 @@ def check_entry(seen, made, spot):
             for r, text in line['tokens']:                     # the line is the text around this row, token for token
                 assert text in on_row(reading, row + r - line['hit']), (text, on_row(reading, row + r - line['hit']))
 
-def check_page(page, made, some=(0, 1, 2, 5, 20, 40)):
-    "Every entry is there, in order; some of them say what the stores say."
+def jump(page, names, spot):
+    "To an entry by the id of A's feature, typed."
+    page.fill('.ds-jump', str(spot[0]))                       # a feature of B may have the same id
+    page.get_by_role('option').filter(has_text=re.compile(rf'{names[0]} {spot[0]}\b')).first.click()
+    page.wait_for_selector(f'[data-entry="{" ".join(f"{name}:{id}" for name, id in zip(names, spot))}"][data-ready]')
+
+def check_page(page, made, some=(0, 1, 2, 5, 20, 40), walk=None):
+    "The first `walk` entries (all) come one after the other, the others have their places; some say what the stores say."
     page.wait_for_selector(READY)
     board, shown, names = made.board, [], [o.name for o in made.readings]
-    for i in range(len(board.spots)):
+    walk, total = walk or len(board.spots), len(board.spots)
+    for i in range(walk):
         if i in some: check_entry(page.evaluate(SEEN), made, board.spots[i].tolist())
         shown.append(page.get_attribute('[data-entry]', 'data-entry'))
-        if i + 1 < len(board.spots): press(page, 'j')
-    assert shown == [' '.join(f'{name}:{id}' for name, id in zip(names, spot)) for spot in board.spots.tolist()]
+        if i + 1 < walk: press(page, 'j')
+    assert shown == [' '.join(f'{name}:{id}' for name, id in zip(names, spot)) for spot in board.spots[:walk].tolist()]
+    for i in sorted({*some, walk, total - 1} & {*range(walk, total)}):
+        jump(page, names, board.spots[i].tolist())
+        assert f'{i + 1} of {total}' in ' '.join(page.inner_text('.ds-nav').split())
+        check_entry(page.evaluate(SEEN), made, board.spots[i].tolist())
     assert page.problems == []
 
 def check_board(made, most):
@@ -157,7 +168,7 @@ def check_whole(page, reading, row):
 
 def test_the_two_hundred_best_pairs(same): check_board(same, 200)
 def test_the_fifty_best_across_tokenizers(other): check_board(other, 50)
-def test_the_page_of_pairs_shows_what_the_stores_hold(same, offline_page): check_page(offline_page(same.path), same, (0, 1, 7, 60, 199))
+def test_the_page_of_pairs_shows_what_the_stores_hold(same, offline_page): check_page(offline_page(same.path), same, (0, 1, 7, 60, 199), walk=20)
 def test_the_page_across_tokenizers_shows_what_the_stores_hold(other, offline_page): check_page(offline_page(other.path), other)
 
 def test_pointing_at_a_token_shows_both_activations(same, offline_page):
@@ -186,6 +197,7 @@ def test_prompts_are_read_by_both_models(same, other, offline_page):
         page = offline_page(made.path)
         page.wait_for_selector(READY)
         page.get_by_role('tab', name=re.compile('Prompts')).click()
+        page.wait_for_selector('.ds-prompts .ds-readtext')
         words = page.locator('.ds').inner_text()
         assert 'Lily' in words and all(o.name in words for o in made.readings)
 
