@@ -1,5 +1,5 @@
 """Whatever stops collect (kill -9, Ctrl-C, a full disk, a folder that cannot be written, a second process), the same call goes on
-and ends with the bytes of a run that nobody stopped. `python test_stress.py FOLDER PART [...]` does it: one process that imports
+and ends with the bytes of a run that nobody stopped. `python test_stress.py FOLDER WORK [...]` does it: one process that imports
 everything and forks a child for each run."""
 import json, os, random, signal, subprocess, sys, time
 from pathlib import Path
@@ -216,9 +216,17 @@ def troubles(root):
     return found
 
 
+def one_of_each(root):
+    "One killed run of each kind, and all troubles: what `make test` has time for, in one process."
+    work = dict(alone=lambda o: kills(o, 1, 1, 0, 1), workers=lambda o: kills(o, 1, 2, 0, 1), match=lambda o: match_kills(o, 3, 0, 1), troubles=troubles)
+    for name in work: (root/name).mkdir()
+    return {name: do(root/name) for name, do in work.items()}
+
+
 if __name__ == '__main__':
     os.umask(0o022)
-    print(json.dumps(dict(kills=kills, match_kills=match_kills, troubles=troubles)[sys.argv[2]](Path(sys.argv[1]), *map(int, sys.argv[3:]))))
+    work = dict(kills=kills, match_kills=match_kills, one_of_each=one_of_each)[sys.argv[2]]
+    print(json.dumps(work(Path(sys.argv[1]), *map(int, sys.argv[3:]))))
 
 
 # ---- the tests -----------------------------------------------------------------------------------------------------
@@ -239,11 +247,14 @@ def check(found, kills):
     assert sum(-9 in o['ends'] for o in found) >= .6*kills and sum(o['shards'] > 0 for o in found) >= .4*kills, found
 
 
-def test_killed_at_a_random_moment(tmp_path): check(run(tmp_path, 'kills', 1, 1, 0, 1), 1)
+@pytest.fixture(scope='module')
+def each(tmp_path_factory): return run(tmp_path_factory.mktemp('each'), 'one_of_each')
 
-def test_killed_at_a_random_moment_with_workers(tmp_path): check(run(tmp_path, 'kills', 1, 2, 0, 1), 1)
+def test_killed_at_a_random_moment(each): check(each['alone'], 1)
 
-def test_match_killed_at_a_random_moment(tmp_path): check(run(tmp_path, 'match_kills', 3, 0, 1), 1)
+def test_killed_at_a_random_moment_with_workers(each): check(each['workers'], 1)
+
+def test_match_killed_at_a_random_moment(each): check(each['match'], 1)
 
 @pytest.mark.slow
 def test_match_killed_at_20_random_moments(tmp_path): check(run(tmp_path, 'match_kills', 3, 0, 20), 20)
@@ -255,8 +266,8 @@ def test_killed_at_20_random_moments(tmp_path): check(run(tmp_path, 'kills', 1, 
 def test_killed_at_20_random_moments_with_workers(tmp_path): check(run(tmp_path, 'kills', 1, 2, 0, 20), 20)
 
 
-def test_troubles_are_told_and_survived(tmp_path):
-    found = run(tmp_path, 'troubles')
+def test_troubles_are_told_and_survived(each):
+    found = each['troubles']
     print(found)
     for name, o in found.items():
         if name == 'read-only, finished': continue                # nothing is to be done there
