@@ -33,14 +33,14 @@ def _decoder(space, name):
                  constant=0, fingerprint=fingerprint(weights))
     return weights[ids]/norm[ids, None], ids, about, space.provenance() if hasattr(space, 'provenance') else {}
 
-def _top_cosine(x, y, k):
-    "The best k of dense unit rows (f_a, d), (f_b, d) in both directions, 256 rows of A at a time."
+def _top_cosine(x, y, k, alike):
+    "The best k of dense unit rows (f_a, d), (f_b, d) in both directions (`alike`: one is both), 256 rows of A at a time."
     mine, theirs = Lists.empty(len(x), k), Lists.empty(len(y), k)
     for first in range(0, len(x), 256):
         cosine = x[first:first + 256] @ y.T
         mine[first:first + 256].offer(cosine)
-        theirs.offer(cosine.T, first)
-    return mine, theirs
+        if not alike: theirs.offer(cosine.T, first)
+    return mine, mine if alike else theirs
 
 def _chance_cosine(x, y, draws, rng, progress):
     "Best cosines of (at most 1000) rows of x among random rows with y's mean and covariance: the null of all of x."
@@ -75,7 +75,8 @@ def match_decoders(
     check_kind('null', null, str, type(None))
     if null not in ('random', None):
         raise FeatgeomError(f'null={null!r}', 'null is "random" or None', 'Pass null="random"')
-    (x, ids_a, about_a, from_a), (y, ids_b, about_b, from_b) = _decoder(space_a, 'A'), _decoder(space_b, 'B')
+    alike, (x, ids_a, about_a, from_a) = space_a is space_b, _decoder(space_a, 'A')
+    y, ids_b, about_b, from_b = (x, ids_a, about_a, from_a) if alike else _decoder(space_b, 'B')
     if x.shape[1] != y.shape[1]:
         raise FeatgeomError(f'decoder rows of width {x.shape[1]} and {y.shape[1]}', 'One width: two SAEs of one site',
                             'Use match on activations for two models')
@@ -87,12 +88,12 @@ def match_decoders(
     rng = generator(seed)
     meta = dict(metric='cosine', k=int(k), n=None, a=about_a, b=about_b, in_sample=True, null=null, given=None,
                 seed=int(seed) if isinstance(seed, (int, np.integer)) else 'generator')
-    lists = _top_cosine(x, y, width(k, len(x), len(y), one_to_one))
+    lists = _top_cosine(x, y, width(k, len(x), len(y), one_to_one), alike)
     columns, tests, meta['one_to_one'] = listed(*lists, k, one_to_one)
     columns['score'] = clipped(columns['score'])
     chance = None
     if null:
-        chance = [_chance_cosine(*o, draws, rng, progress) for o in ((x, y), (y, x))]
+        chance = [_chance_cosine(*o, draws, rng, progress) for o in ((x, y), (y, x))[:1 if alike else 2]]*(2 if alike else 1)
         meta.update(draws=int(draws), null_means=f'best of random rows with the same mean and covariance, {draws} sets')
     meta['p_floor'] = significance(columns, tests, chance)
     return as_pairs(columns, meta, ids_a, ids_b)

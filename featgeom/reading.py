@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .core import (FeatgeomError, Result, check_kind, check_whole, fingerprint, foreign, read_arrays, to_path,
@@ -169,6 +170,7 @@ def read_features(
             out = make() if kind is None else keep(name, kind, make, optional)
             bar.update()
             return out
+        @threadpool_limits.wrap(limits=1)                   # threads of BLAS that wait for work take the other cores
         def others():
             stats = part('statistics', lambda: feature_stats(fast, decoder), FeatureStats)
             tops = part('tokens', lambda: top_tokens(fast, NEIGHBOURS), TopTokens)
