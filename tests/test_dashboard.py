@@ -92,11 +92,12 @@ class Page:
 
 @pytest.fixture
 def show(offline_page, tmp_path):
-    "Open a saved dashboard with the network cut; what the page complains about fails the test."
+    "Open a saved dashboard with the network cut, in a page of its own or `on` that of another; what a page complains about fails the test."
     pages = []
-    def go(w=None, hash='', **options):
-        path = (w or board()).save(tmp_path/f'dash{len(pages)}.html')
-        page = offline_page(**dict(viewport=dict(width=1300, height=900)) | options)
+    def go(w=None, hash='', on=None, **options):
+        path = (w or board()).save(tmp_path/f'dash{len(list(tmp_path.iterdir()))}.html')
+        if on: assert on.page.evaluate('window.hit') is None
+        page = on.page if on else offline_page(**dict(viewport=dict(width=1300, height=900)) | options)
         page.goto(path.resolve().as_uri() + hash)
         pages.append(page)
         return Page(page)
@@ -276,7 +277,7 @@ def test_only_what_is_shown_and_its_neighbours_are_decoded(show):
 def test_what_is_not_in_the_page_says_the_nearest(show):
     d = show(board(focus=[['A', 8]]))
     assert d.entry == 'A:7' and 'A 8 is not in this page; the nearest is A 7' in d.notice() and 'running kernel' in d.notice()
-    d = show(board(focus=[['A', 12], ['B', 40]]))                                                   # listed, but without its data
+    d = show(board(focus=[['A', 12], ['B', 40]]), on=d)                                             # listed, but without its data
     assert d.entry == 'A:9 B:6' and 'A 12 with B 40 is not in this page' in d.notice()
     d.page.fill('.ds-jump', '11')
     assert 'Enter goes to the nearest' in d.text('.ds-popup')
@@ -285,7 +286,7 @@ def test_what_is_not_in_the_page_says_the_nearest(show):
     d.click('Previous')
     d.wait('A:7')
     assert d.notice() == ''
-    for focus in ([['C', 1]], [[EVIL, 3]], [['A', -3]], [['A', '3']], ['A', 3], [None]): assert show(board(focus=focus)).entry == 'A:3 B:5'
+    for focus in ([['C', 1]], [[EVIL, 3]], [['A', -3]], [['A', '3']], ['A', 3], [None]): assert show(board(focus=focus), on=d).entry == 'A:3 B:5'
 
 def test_partners_and_neighbours_lead_on_or_say_why_not(show):
     d = show()
@@ -311,7 +312,7 @@ def test_the_address_keeps_the_place(show, tmp_path):
     again = show(hash=hash)
     assert again.entry == 'A:7' and again.page.locator('.ds-prompts').is_visible()
     for bad in ('#%', '#{', '#' + quote('{"focus":[["A",99999],["__proto__",1]],"view":{"tab":"x","prompt":-1}}'), '#' + quote(json.dumps({'focus': EVIL}))):
-        assert show(hash=bad).entry in ('A:3 B:5', 'A:9 B:6')
+        assert show(hash=bad, on=again).entry in ('A:3 B:5', 'A:9 B:6')
 
 # ---- what goes to Python and comes back
 
