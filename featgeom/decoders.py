@@ -93,7 +93,7 @@ def match_decoders(
     columns['score'] = clipped(columns['score'])
     chance = None
     if null:
-        chance = [_chance_cosine(*o, draws, rng, progress) for o in ((x, y), (y, x))[:1 if alike else 2]]*(2 if alike else 1)
+        chance = [_chance_cosine(*o, draws, rng, progress) for o in ((x, y), (y, x))[:2 - alike]]*(1 + alike)
         meta.update(draws=int(draws), null_means=f'best of random rows with the same mean and covariance, {draws} sets')
     meta['p_floor'] = significance(columns, tests, chance)
     return as_pairs(columns, meta, ids_a, ids_b)
