@@ -259,7 +259,7 @@ class Dashboard(Widget):
     def _pack(self, rows):
         "The payload."
         a, spots = self.readings[0], self.spots
-        blobs, sizes, used = self._entries(spots, rows, self._shown)
+        blobs, used = self._entries(spots, rows, self._shown)
         present = np.unique(np.concatenate([np.empty(0, np.int64), *used]))
         chunks = in_threads(lambda i: passage_blob(a.passages, present[i:i + _CHUNK]), range(0, len(present), _CHUNK))
         texts = [self._text(text) for _, text in self._prompts]
@@ -271,7 +271,7 @@ class Dashboard(Widget):
         parts = [*blobs, *chunks, *texts]
         at = np.concatenate([[0], np.cumsum([len(o) for o in parts], dtype=np.int64)])
         blob, head = (np.frombuffer(o, np.uint8) for o in (b''.join(parts), pack({}, meta)))
-        return pack(dict(head=head, blob=blob, at=at.astype(np.uint32), size=sizes), level=None)
+        return pack(dict(head=head, blob=blob, at=at.astype(np.uint32), held=np.ones(len(spots), bool)), level=None)
 
     def _list(self, rows):
         "What the page lists of each entry."
@@ -358,7 +358,7 @@ class Dashboard(Widget):
         spot, row = [ids.get(name, -1) for name in self._names], np.array([-1])
         if self.pairs is not None and min(spot) >= 0:
             row = np.flatnonzero((self.pairs.a == spot[0]) & (self.pairs.b == spot[1]))[:1]
-        blobs, _, used = self._entries(np.array([spot]), row if len(row) else np.array([-1]), self.pairs, quick=True)
+        blobs, used = self._entries(np.array([spot]), row if len(row) else np.array([-1]), self.pairs, quick=True)
         return dict(passages=used[0].tolist()), [blobs[0], passage_blob(self.readings[0].passages, used[0])]
 
     def __repr__(self):

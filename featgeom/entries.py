@@ -202,7 +202,7 @@ def _shown_passages(
     return at, shown % max(count, 1), [np.searchsorted(shown, key) - at[o.owner] for key, o in zip(keys, examples)]
 
 # %% ../nbs/10e_entries.ipynb #724f9244
-BUNDLE = 8   # entries that are zipped together: a fifth smaller than one by one, and unpacked in some milliseconds
+BUNDLE = 8   # entries in a container: a third smaller than one by one, and unpacked in some milliseconds
 _LEVEL = 4   # of zipping: 2 % larger than 6, in four fifths of the time
 
 def entry_blobs(
@@ -212,7 +212,7 @@ def entry_blobs(
     about=None,         # of each entry what is said of the pair, a dict or None
     scatters=None,      # of each entry its scatter, (dict, arrays), or None
     listed=None,        # the features of all entries that the page lists, as `spots`; None: of these
-) -> tuple:             # (containers of `BUNDLE` entries, bytes of each entry in its one (m,), its passages)
+) -> tuple:             # (containers of `BUNDLE` entries, the passages of each entry)
     "Pack entries, all in one pass over each store; threads zip."
     spots = np.asarray(spots, np.int64).reshape(-1, len(readings))
     examples = [_Examples(o, spots[:, s]) for s, o in enumerate(readings)]
@@ -220,24 +220,25 @@ def entry_blobs(
     named = [np.unique(o[o >= 0]).tolist() for o in np.asarray(spots if listed is None else listed).T]
     sides = [_Side(o, readings, spots[:, s], s, pairs, examples[s], places[s], at, docs, named)
              for s, o in enumerate(readings)]
-    docs = docs.astype(np.uint32)
-    def one(e):
-        arrays, metas, mine = dict(doc=docs[at[e]:at[e + 1]]), [], spots[e].tolist()
-        for id, side in zip(mine, sides):
-            if id < 0: continue
-            s = len(metas)
-            arrays |= {f'{name}{s}': o for name, o in side.arrays(e, id).items()}
-            metas.append(side.meta(e, id))
-        scatter, points = scatters[e] if scatters and scatters[e] else (None, {})
-        pair = about[e] if about else None
-        return pack(arrays | points, dict(a=mine[0], b=mine[1] if len(mine) > 1 else -1, sides=metas, pair=pair,
-                                          scatter=scatter), None)
+    docs, scatters, about = docs.astype(np.uint32), scatters or [None]*len(spots), about or [None]*len(spots)
+    def told(e):
+        a, b = (*spots[e].tolist(), -1)[:2]
+        return dict(a=a, b=b, sides=[side.meta(e) for id, side in zip((a, b), sides) if id >= 0], pair=about[e],
+                    scatter=scatters[e] and scatters[e][0])
     def bundle(first):
-        some = [one(e) for e in range(first, min(first + BUNDLE, len(spots)))]
-        return pack(dict(entries=np.frombuffer(b''.join(some), np.uint8)), level=_LEVEL), [len(o) for o in some]
-    made = list(in_threads(bundle, range(0, len(spots), BUNDLE)))
-    sizes = np.array([size for _, some in made for size in some], np.uint32)
-    return [blob for blob, _ in made], sizes, [docs[at[e]:at[e + 1]] for e in range(len(spots))]
+        some = slice(first, min(first + BUNDLE, len(spots)))
+        arrays = dict(docs=np.diff(at[first:some.stop + 1]).astype(np.uint32), doc=docs[at[first]:at[some.stop]])
+        for s, side in enumerate(sides): arrays |= {f'{name}{s}': o for name, o in side.arrays(some).items()}
+        arrays |= _points([o[1] for o in scatters[some] if o])
+        return pack(arrays, dict(entries=[told(e) for e in range(some.start, some.stop)]), _LEVEL)
+    blobs = list(in_threads(bundle, range(0, len(spots), BUNDLE)))
+    return blobs, [docs[at[e]:at[e + 1]] for e in range(len(spots))]
+
+def _points(scatters):
+    "The arrays of some scatters, end to end, and how many points each has."
+    if not scatters: return {}
+    joined = {name: np.concatenate([o[name] for o in scatters]) for name in scatters[0]}
+    return dict(points=np.array([len(o['sx']) for o in scatters], np.uint16), **joined)
 
 class _Side:
     "One side of all entries: what is said of its features, and their arrays."
@@ -246,23 +247,25 @@ class _Side:
         other = readings[1 - s] if len(readings) > 1 else None
         listed = named if s == 0 else named[::-1]
         self.about = side_meta(reading, kinds, other, pairs, 'ab'[s], (listed[0], listed[-1]))
-        self.place = dict(zip(kinds.tolist(), range(len(kinds))))
+        self.ids, self.place = ids, np.searchsorted(kinds, ids)
         self.examples, self.places, self.at = examples, places.astype(np.uint16), at
         n, self.row, self.act = on_passages(reading, ids, at, docs)
         self.end, self.n = np.concatenate([[0], np.cumsum(n)]), n.astype(np.uint16)
         h = reading.histograms
         self.hist, self.knots = h.counts.astype(np.uint32), h.knots.astype(np.float32)
 
-    def meta(self, e, id):
-        "What is said of entry e, whose feature is `id`."
-        return self.about(self.place[id]) | dict(strata=self.examples.strata[e])
+    def meta(self, e):
+        "What is said of entry e, which has this side."
+        return self.about(self.place[e]) | dict(strata=self.examples.strata[e])
 
-    def arrays(self, e, id):
-        "The arrays of entry e, whose feature is `id`."
-        some, docs = slice(*self.examples.at[e:e + 2]), slice(*self.at[e:e + 2])
+    def arrays(self, some):
+        "The arrays of some entries, end to end: of those with this side, of their examples, and of all their passages."
+        ids, ends = self.ids[some], self.examples.at[some.start:some.stop + 1]
+        ids, hits, docs = ids[ids >= 0], slice(ends[0], ends[-1]), slice(self.at[some.start], self.at[some.stop])
         inside = slice(self.end[docs.start], self.end[docs.stop])
-        return dict(hist=self.hist[id], knots=self.knots[id], ex_doc=self.places[some], ex_row=self.examples.row[some],
-                    ex_val=self.examples.value[some], n=self.n[docs], row=self.row[inside], act=self.act[inside])
+        return dict(hist=self.hist[ids], knots=self.knots[ids], ex=np.diff(ends).astype(np.uint16),
+                    ex_doc=self.places[hits], ex_row=self.examples.row[hits], ex_val=self.examples.value[hits],
+                    n=self.n[docs], row=self.row[inside], act=self.act[inside])
 
 # %% ../nbs/10e_entries.ipynb #ca76e8a2
 POINTS = 150   # of a scatter

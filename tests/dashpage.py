@@ -74,15 +74,57 @@ def side(s, space, id, acts, labels=('',), given=(), signed=False, few=20, **mor
     return meta, arrays
 
 def entry(sides, passages, pair=None, scatter=None, scatter_arrays=None):
-    "The blob of an entry whose passages are the numbers in `passages`."
+    "(arrays, meta) of an entry whose passages are the numbers in `passages`; `sides` by space, A first, or one of them."
     arrays = dict(doc=np.array(passages, np.uint32)) | (scatter_arrays or {})
     for _, a in sides: arrays |= a
     ids = [o['id'] for o, _ in sides]
-    return pack(arrays, dict(a=ids[0], b=ids[1] if len(ids) > 1 else -1, sides=[o for o, _ in sides], pair=pair, scatter=scatter))
+    return arrays, dict(a=ids[0], b=ids[1] if len(ids) > 1 else -1, sides=[o for o, _ in sides], pair=pair, scatter=scatter)
+
+SIDE = dict(hist=(48, np.uint32), knots=(33, np.float32), ex_doc=(0, np.uint16), ex_row=(0, np.uint16), ex_val=(0, np.float32), n=(0, np.uint16), row=(0, np.uint16), act=(0, np.uint8))
 
 def bundle(entries):
-    "Some entries, zipped together."
-    return pack(dict(entries=np.frombuffer(b''.join(entries), np.uint8)))
+    "The blob of some entries; None for one that is not there."
+    some = [o or ({}, None) for o in entries]
+    def joined(name, kind): return np.concatenate([np.empty(0, kind), *(a[name] for a, _ in some if name in a)]).astype(kind)
+    arrays = dict(docs=np.array([len(a.get('doc', [])) for a, _ in some], np.uint32), doc=joined('doc', np.uint32))
+    for s in (0, 1):
+        if not any(f'hist{s}' in a for a, _ in some): continue
+        arrays[f'ex{s}'] = np.array([len(a.get(f'ex_doc{s}', [])) for a, _ in some], np.uint16)
+        for name, (_, kind) in SIDE.items():
+            if name == 'act': kind = next(a[f'act{s}'].dtype for a, _ in some if f'act{s}' in a)
+            if name == 'n':
+                parts = [a.get(f'n{s}', np.zeros(len(a.get('doc', [])), np.uint16)) for a, _ in some]
+                arrays[f'n{s}'] = np.concatenate(parts).astype(np.uint16)
+            else: arrays[f'{name}{s}'] = joined(f'{name}{s}', kind)
+    points = [a for a, told in some if told and told['scatter']]
+    if points:
+        arrays |= dict(points=np.array([len(a['sx']) for a in points], np.uint16), **{o: np.concatenate([a[o] for a in points]) for o in ('sx', 'sy', 'hx', 'hy')})
+    return pack(arrays, dict(entries=[told for _, told in some]))
+
+def apart(blobs):
+    "(arrays, meta) of every entry in some bundles, its features counted as its sides: what entryOf does in the page."
+    out = []
+    for arrays, meta in map(unpack, blobs):
+        def cut(name, counts, k): return arrays[name][sum(counts[:k]):sum(counts[:k + 1])]
+        entries, docs = meta['entries'], arrays['docs'].tolist()
+        for k, told in enumerate(entries):
+            if told is None:
+                out.append(None)
+                continue
+            mine = dict(doc=cut('doc', docs, k))
+            first = sum(docs[:k])
+            for side, s in enumerate([s for s, id in enumerate((told['a'], told['b'])) if id >= 0]):
+                there = [o is not None and o['ab'[s]] >= 0 for o in entries]
+                for name in ('hist', 'knots'): mine[f'{name}{side}'] = arrays[f'{name}{s}'].reshape(sum(there), -1)[sum(there[:k])]
+                for name in ('ex_doc', 'ex_row', 'ex_val'): mine[f'{name}{side}'] = cut(f'{name}{s}', arrays[f'ex{s}'].tolist(), k)
+                n = arrays[f'n{s}'].tolist()
+                inside = slice(sum(n[:first]), sum(n[:first + docs[k]]))
+                mine |= {f'n{side}': arrays[f'n{s}'][first:first + docs[k]], f'row{side}': arrays[f'row{s}'][inside], f'act{side}': arrays[f'act{s}'][inside]}
+            if told['scatter']:
+                rank, points = sum(o is not None and bool(o['scatter']) for o in entries[:k]), arrays['points'].tolist()
+                mine |= {o: cut(o, points, rank) for o in ('sx', 'sy')} | {o: arrays[o].reshape(len(points), -1)[rank] for o in ('hx', 'hy')}
+            out.append((mine, told))
+    return out
 
 def read_text(text, sides):
     "The blob of a text: sides of (space, tokens, spans, ids (n, k), values, labels, max, focus or None)."
@@ -95,31 +137,26 @@ def read_text(text, sides):
     return pack(arrays, dict(text=text, sides=meta))
 
 def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=None, size=16, many=8):
-    "The payload: entries as listed, their blobs (b'' where not in the page), passages, prompts of (title, blob)."
+    "The payload: entries as listed, what is in them (None where not in the page), passages, prompts of (title, blob)."
     numbers = list(range(len(passages))) if numbers is None else numbers
     bundles = [bundle(blobs[i:i+many]) for i in range(0, len(blobs), many)]
     parts = [*bundles, *(chunk(passages[i:i+size]) for i in range(0, len(passages), size)), *(b for _, b in prompts)]
     meta = dict(version=1, spaces=spaces, strata=[dict(name=n, title=t) for n, t in STRATA], entries=listed, passages=numbers, chunk=size, bundle=many,
                 prompts=[dict(title=t) for t, _ in prompts], nulls=NULLS, live_text=live_text)
-    return outer(parts, [len(o) for o in blobs], meta)
+    return outer(parts, [o is not None for o in blobs], meta)
 
-def outer(parts, sizes, meta):
-    "The outer container: parts end to end, where each begins, how large entries are, and what the page knows from the start."
+def outer(parts, held, meta):
+    "The outer container: parts end to end, where each begins, which entries are there, and what the page knows from the start."
     head, blob = (np.frombuffer(o, np.uint8) for o in (pack({}, meta), b''.join(parts)))
     at = np.cumsum([0, *map(len, parts)]).astype(np.uint32)
-    return pack(dict(head=head, blob=blob, at=at, size=np.array(sizes, np.uint32)), level=None)
+    return pack(dict(head=head, blob=blob, at=at, held=np.array(held, bool)), level=None)
 
 def opened(data):
-    "Back from a payload: (meta, containers of the entries, those of chunks and prompts)."
+    "Back from a payload: (meta, (arrays, meta) of the entries, blobs of chunks and prompts)."
     arrays, _ = unpack(data)
     meta, at = unpack(arrays['head'].tobytes())[1], arrays['at'].tolist()
     parts = [arrays['blob'][a:b].tobytes() for a, b in zip(at, at[1:])]
     bundles = -(-len(meta['entries'])//meta['bundle'])
-    return meta, apart(parts[:bundles], arrays['size']), parts[bundles:]
-
-def apart(bundles, sizes):
-    "Entries out of their bundles."
-    whole, end = b''.join(unpack(o)[0]['entries'].tobytes() for o in bundles), np.cumsum(sizes).tolist()
-    return [whole[a:b] for a, b in zip([0, *end], end)]
+    return meta, apart(parts[:bundles]), parts[bundles:]
 
 def space(name, n=1000, f=64, rows='tokens', no_logits=''): return dict(name=name, rows=rows, n=n, f=f, note='', no_logits=no_logits)

@@ -14,7 +14,7 @@ from featgeom.decoders import match_decoders
 from featgeom.reading import read_features
 from featgeom.stories import tell
 from featgeom.widget import unpack
-from dashpage import opened
+from dashpage import apart, opened
 
 read = partial(read_features, progress=False)
 
@@ -42,7 +42,7 @@ def matched(acts, spaces):
 
 def entries(board):
     meta, blobs, _ = opened(board.payload)
-    return meta, [unpack(o)[1] for o in blobs]
+    return meta, [told for _, told in blobs]
 
 
 @pytest.mark.parametrize('name, score, within, held', [
@@ -120,7 +120,7 @@ def test_an_entry_that_is_asked_for_says_that_nothing_was_held_out(readings, mat
     board.send = lambda content, buffers=None: sent.append((content, buffers))
     a, b = (int(o[5]) for o in (matched['correlation'].a, matched['correlation'].b))
     board._hear(board, dict(ask='entry', at=[['sae-256', a], ['sae-1024', b]], id=1), [])
-    pair = unpack(unpack(sent[0][1][0])[0]['entries'].tobytes())[1]['pair']
+    pair = apart([sent[0][1][0]])[0][1]['pair']
     assert pair['held'] is None and pair['why'].startswith('Held-out score: only of pairs')
     board._entries = None                                                                # whatever goes wrong
     board._hear(board, dict(ask='entry', at=[['sae-256', a]], id=2), [])

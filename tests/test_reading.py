@@ -44,14 +44,14 @@ def pairs(acts): return fg.match(*acts, shifts=3, given='token', permutations=19
 def board(readings, pairs): return Dashboard(readings, pairs, most=12, prompts=['The king asked the queen.', ('Numbers', 'one two three')])
 
 def parts_of(board):
-    "The outer meta, and the blobs of entries, chunks and prompts of a payload."
+    "The outer meta, and the (arrays, meta) of entries and blobs of chunks and prompts of a payload."
     meta, entries, rest = opened(board.payload)
     return meta, [*entries, *rest]
 
 def entries_of(*args):
-    "The containers of some entries, and their passages."
-    bundles, sizes, used = entry_blobs(*args)
-    return apart(bundles, sizes), used
+    "(arrays, meta) of some entries, and their passages."
+    bundles, used = entry_blobs(*args)
+    return apart(bundles), used
 
 def rows_of(blob):
     "The passages of a chunk as (meta, [(first unit, size)] of each row), decoded as the page does."
@@ -164,7 +164,7 @@ def test_activations_on_passages_are_those_of_the_matrix(dense, monkeypatch):
 
 def test_an_entry_is_what_the_reading_says(readings, pairs):
     blobs, used = entries_of(readings, [[5, 9], [7, -1]], pairs)
-    arrays, meta = unpack(blobs[0])
+    arrays, meta = blobs[0]
     assert (meta['a'], meta['b'], len(meta['sides'])) == (5, 9, 2) and arrays['doc'].tolist() == used[0].tolist() == sorted({*used[0].tolist()})
     for s, (r, id) in enumerate(zip(readings, (5, 9))):
         side, first = meta['sides'][s], r.passages.first
@@ -184,7 +184,7 @@ def test_an_entry_is_what_the_reading_says(readings, pairs):
         mine, theirs = (pairs.a, pairs.b) if s == 0 else (pairs.b, pairs.a)
         best = sorted(zip(-pairs.score[mine == id], theirs[mine == id]))[:10]
         assert [o[0] for o in side['partners']] == [o for _, o in best] and side['max'] == pytest.approx(x.max(), rel=1e-4)
-    alone = unpack(blobs[1])[1]
+    alone = blobs[1][1]
     assert (alone['a'], alone['b'], len(alone['sides'])) == (7, -1, 1)
 
 def test_neighbours_are_the_largest_correlations_and_cosines(readings, spaces):
@@ -314,7 +314,7 @@ def test_given_labels_come_first_and_the_automatic_ones_stay(acts):
     mine = Labels.of_dict({3: 'a king'}, acts[0], source='mine')
     r = read(acts[0], labels=mine)
     assert r.short[3] == 'a king' and r.short[4] == r.labels[0].of()[4] and [o.source for o in r.labels][1] == 'mine'
-    side = unpack(entries_of([r], [[3]])[0][0])[1]['sides'][0]
+    side = (entries_of([r], [[3]])[0][0])[1]['sides'][0]
     assert [o['source'] for o in side['labels']] == [r.labels[0].source, 'mine']
 
 def test_a_reading_finds_by_word_and_prints(readings):
@@ -331,7 +331,7 @@ def test_dead_features_have_an_entry_that_says_so():
     acts = fg.FeatureActs.from_csr(sparse.csr_array(x), acts.rows, 'toy', acts.texts, acts.tokens)
     board = Dashboard(read(acts), features=[2, 0])
     meta, blobs = parts_of(board)
-    arrays, told = unpack(blobs[0])
+    arrays, told = blobs[0]
     side = told['sides'][0]
     assert side['dead'] and not side['rare'] and side['stats']['count'] == 0 and side['stats']['mean'] is None and side['tokens'] == []
     assert arrays['hist0'].sum() == 0 and len(arrays['row0']) == 0 and side['strata'] == [] and meta['entries'][0]['a'] == 2
@@ -349,13 +349,13 @@ def test_neurons_are_signed_and_say_why_there_are_no_logits():
     r = read(acts, space)
     assert r.signed and r.logits is None and 'neurons' in r.no_logits and 'cosine' not in r.near and 'no decoder' in r.no_near['cosine']
     meta, blobs = parts_of(Dashboard(r, features=[0, 1], prompts=['The king.']))
-    arrays, told = unpack(blobs[0])
+    arrays, told = blobs[0]
     assert arrays['act0'].dtype == np.int8 and told['sides'][0]['low'] < 0 and meta['spaces'][0]['no_logits'] == r.no_logits
 
 def test_ranges_of_strata_hold_their_examples_where_signs_differ():
     r = read(toy(tell(60, seed=2), f=4, dense=True))
     for blob in entries_of([r], np.arange(4)[:, None])[0]:
-        arrays, told = unpack(blob)
+        arrays, told = blob
         for _, a, b, low, high in told['sides'][0]['strata']:
             x = arrays['ex_val0'][a:b]
             assert low <= x.min() + 1e-3*abs(x.min()) and x.max() <= high + 1e-3*abs(x.max())
@@ -366,7 +366,7 @@ def test_spans_of_two_tokenizers_are_read_on_one_text(spaces, acts):
     meta, blobs = parts_of(Dashboard(both, features={both[0].name: [3], both[1].name: [4]}))
     assert meta['spaces'][0]['rows'] == 'spans' and not meta['live_text']
     assert [(o['a'], o['b']) for o in meta['entries']] == [(3, -1), (-1, 4)]
-    assert unpack(blobs[1])[1]['sides'][0]['space'] == both[1].name
+    assert blobs[1][1]['sides'][0]['space'] == both[1].name
 
 def test_stores_without_texts_still_have_entries():
     r = read(toy(tell(20, seed=0), texts=False))
@@ -384,7 +384,7 @@ def test_the_payload_is_laid_out_as_the_page_reads_it(board, readings, pairs):
     assert score == sorted(score, reverse=True) and all(o['q'] < .05 for o in entries)
     at = {p: i for i, p in enumerate(meta['passages'])}
     for blob in blobs[:12]:
-        arrays, told = unpack(blob)
+        arrays, told = blob
         assert {*arrays['doc'].tolist()} <= {*at} and told['pair']['mutual'] in (True, False) and told['pair']['given'] == 'token'
         assert len(arrays['sx']) == len(arrays['sy']) == len(told['scatter']['text']) <= 150 and len(arrays['hx']) == 24
         assert {o['name'] for o in told['pair']['agreement']} >= {'jaccard', 'rank'} and 'held_same' in told['pair']
@@ -419,7 +419,7 @@ def test_a_dashboard_may_be_empty(readings, pairs):
         assert meta['entries'] == meta['passages'] == blobs == [] and board.focus is None and '<svg' in board.poster()
 
 def test_counts_are_not_rounded(readings, pairs):
-    side = unpack(entries_of([readings[0]], [[int(readings[0].stats.counts.argmax())]])[0][0])[1]['sides'][0]
+    side = (entries_of([readings[0]], [[int(readings[0].stats.counts.argmax())]])[0][0])[1]['sides'][0]
     assert side['stats']['count'] == readings[0].stats.counts.max() and isinstance(side['stats']['count'], int)
     assert [o['support'] for o in pair_meta(pairs)] == pairs.support.tolist()
 
@@ -469,7 +469,7 @@ def test_questions_of_the_page_are_answered(board, readings):
     a, b = meta['entries'][2]['a'], meta['entries'][2]['b']
     [(said, buffers)] = heard(board, ask='entry', at=[['story-1l', a], ['story-2l', b]], id=7)
     assert (said['reply'], said['what']) == (7, 'entry') and len(rows_of(buffers[1])) == len(said['passages'])
-    mine, there = unpack(unpack(buffers[0])[0]['entries'].tobytes()), unpack(blobs[2])
+    mine, there = apart(buffers[:1])[0], blobs[2]
     assert mine[1]['sides'] == there[1]['sides'] and all((mine[0][k] == v).all() for k, v in there[0].items())
     assert said['passages'] == mine[0]['doc'].tolist()
     [(said, buffers)] = heard(board, ask='text', text='The \N{CROWN} king', at=[['story-2l', 5]], id='x')
@@ -491,7 +491,7 @@ def test_hostile_text_is_data_everywhere(tmp_path):
     r = read(acts, labels=[Labels.of_dict({0: HOSTILE, 1: '<script>'}, acts, source='</script>')])
     board = Dashboard(r)
     meta, blobs = parts_of(board)
-    told = unpack(blobs[0])[1]
+    told = blobs[0][1]
     assert told['sides'][0]['labels'][1]['source'] == '</script>'
     page = board.save(tmp_path/'x.html', title=HOSTILE).read_text()
     assert page.count('<img src=x') == 0 and '<script>' not in board.poster() and 'onerror="' not in board.poster()

@@ -149,7 +149,45 @@ function readSide(meta, arrays, s, count) {
 }
 
 /**
- * @param {import("./codec.js").Content} content of an entry's blob
+ * One of the entries whose arrays lie end to end in a container: its arrays, with its features counted as its sides.
+ * @param {{arrays: Record<string, any>, meta: any}} bundle
+ * @param {number} k which one
+ */
+export function entryOf({ arrays, meta }, k) {
+  const entries = listed(meta.entries), told = entries[k];
+  if (!told || arrays.docs?.length !== entries.length) throw new Error("The data is damaged: an entry is missing.");
+  const from = starts(arrays.docs), [first, last] = [from[k], from[k + 1]];
+  /** @type {Record<string, any>} */
+  const out = { doc: arrays.doc?.subarray(first, last) };
+  [told.a, told.b].flatMap((id, s) => (id >= 0 ? [s] : [])).forEach((s, side) => {
+    const rank = entries.slice(0, k).filter((o) => (s ? o?.b : o?.a) >= 0).length;
+    const all = entries.filter((o) => (s ? o?.b : o?.a) >= 0).length;
+    const hits = starts(arrays[`ex${s}`] ?? []), active = starts(arrays[`n${s}`] ?? []);
+    /** @type {(names: string[], low: number, high: number) => void} */
+    const take = (names, low, high) => {
+      for (const name of names) out[`${name}${side}`] = arrays[`${name}${s}`]?.subarray(low, high);
+    };
+    for (const name of ["hist", "knots"]) {
+      const wide = (arrays[`${name}${s}`]?.length ?? 0) / all;
+      take([name], rank * wide, (rank + 1) * wide);
+    }
+    take(["ex_doc", "ex_row", "ex_val"], hits[k], hits[k + 1]);
+    take(["n"], first, last);
+    take(["row", "act"], active[first], active[last]);
+  });
+  if (told.scatter) {
+    const rank = entries.slice(0, k).filter((o) => o?.scatter).length, points = starts(arrays.points ?? []);
+    for (const name of ["sx", "sy"]) out[name] = arrays[name]?.subarray(points[rank], points[rank + 1]);
+    for (const name of ["hx", "hy"]) {
+      const wide = (arrays[name]?.length ?? 0) / (points.length - 1);
+      out[name] = arrays[name]?.subarray(rank * wide, (rank + 1) * wide);
+    }
+  }
+  return { arrays: out, meta: told };
+}
+
+/**
+ * @param {{arrays: Record<string, any>, meta: any}} content of an entry
  * @param {number} index
  * @returns {Entry}
  */
@@ -240,24 +278,18 @@ export function createList(entries, spaces) {
  * @param {import("./host.js").Host} host
  */
 export async function openDash(payload, host) {
-  const { arrays: { head, blob, at, size } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
+  const { arrays: { head, blob, at, held } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
   const spaces = /** @type {Space[]} */ (listed(meta.spaces)), entries = /** @type {Listed[]} */ (listed(meta.entries));
   const numbers = listed(meta.passages), few = meta.chunk || 16, chunks = Math.ceil(numbers.length / few);
   const many = meta.bundle || 8, bundles = Math.ceil(entries.length / many);
-  if (!spaces.length || size?.length !== entries.length
+  if (!spaces.length || held?.length !== entries.length
     || at?.length !== bundles + chunks + listed(meta.prompts).length + 1)
     throw new Error("The data is damaged: it does not hold as many parts as it lists.");
   const places = new Map(numbers.map((number, i) => /** @type {[number, number]} */ ([number, i])));
   /** @param {number} k */
   const part = (k) => blob.subarray(at[k], at[k + 1]);
   /** @param {number} i whether an entry is in the page */
-  const has = (i) => size[i] > 0;
-  /** @param {number} i an entry out of its bundle */
-  const single = async (i) => {
-    const first = i - (i % many), from = starts(size.subarray(first, i))[i - first];
-    const { arrays } = await decode(part(Math.floor(i / many)));
-    return decode(arrays.entries?.subarray(from, from + size[i]));
-  };
+  const has = (i) => held[i] > 0;
 
   // ---- what is decoded, the oldest let go
   /** @type {Map<string, Promise<Entry>>} */
@@ -340,19 +372,18 @@ export async function openDash(payload, host) {
     },
     /** @param {number} i an entry of the list that the page has */
     entry: (i) => remember(`${i}`, async () => {
-      const content = await single(i);
+      const bundle = await decode(part(Math.floor(i / many)));
       count.entries++;
-      return readEntry(content, i);
+      return readEntry(entryOf(bundle, i % many), i);
     }),
     /** @param {Spot[]} spots what Python is asked for */
     ask: (spots) => remember(JSON.stringify(spots), async () => {
       const { message, buffers } = await ask({ ask: "entry", at: spots });
       const which = listed(message.passages);
       const [bundle, chunk] = await Promise.all([decode(buffers[0]), which.length ? decode(buffers[1]) : null]);
-      const content = await decode(bundle.arrays.entries);
       if (chunk) keep(which, readChunk(chunk, which.length));
       count.entries++;
-      return readEntry(content, -1);
+      return readEntry(entryOf(bundle, 0), -1);
     }),
     /** @param {number} p @returns {Promise<Read>} */
     prompt: (p) => decode(part(bundles + chunks + p)),

@@ -1,8 +1,8 @@
 // The dashboard without a browser: what is read from a payload, which entry is meant, how text is cut and said.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { gunzipSync, gzipSync } from "node:zlib";
-import { createList, openDash, quantileOf, readChunk, readEntry, spotsIn } from "../../featgeom/static/dashdata.js";
+import { gzipSync } from "node:zlib";
+import { createList, entryOf, openDash, quantileOf, readChunk, readEntry, spotsIn } from "../../featgeom/static/dashdata.js";
 import { alone, aloneWords, piecesOf, placeWords, rowText, tokenText, visible, windowOf } from "../../featgeom/static/dashtext.js";
 import { amount, logHeights } from "../../featgeom/static/dashcharts.js";
 import { claims } from "../../featgeom/static/dashfacts.js";
@@ -185,13 +185,35 @@ test("the label of a feature is that of its entry, on either side", () => {
   assert.deepEqual([["A", 3], ["B", 3], ["A", 4], ["B", 9], ["C", 3]].map((o) => list.labelOf(o)), ["kings", "queens", "", "", ""]);
 });
 
-/** The container of an entry of feature `id`. */
-const oneSided = (id) => gunzipSync(pack({ doc: Uint32Array.of(id) }, { sides: [{ space: "A", id, strata: [] }] }));
-const bundled = (...entries) => pack({ entries: Uint8Array.from(entries.flatMap((o) => [...o])) }, {});
+test("entries out of a container: each gets its part of every array, features counted as its sides", () => {
+  const entries = [{ a: 3, b: -1, scatter: null }, null, { a: -1, b: 5, scatter: null }, { a: 4, b: 6, scatter: {} }];
+  const arrays = {
+    docs: Uint32Array.of(2, 0, 1, 2), doc: Uint32Array.of(10, 11, 20, 30, 31),
+    hist0: Uint32Array.of(1, 1, 2, 2), knots0: Float32Array.of(0, 1, 1, 2), ex0: Uint16Array.of(1, 0, 0, 2),                     // 3 and 4
+    ex_doc0: Uint16Array.of(0, 1, 0), ex_row0: Uint16Array.of(7, 8, 9), ex_val0: Float32Array.of(.5, 1, 2),
+    n0: Uint16Array.of(1, 0, 0, 0, 2), row0: Uint16Array.of(5, 6, 7), act0: Uint8Array.of(50, 60, 70),
+    hist1: Uint32Array.of(3, 3, 4, 4), knots1: Float32Array.of(3, 4, 5, 6), ex1: Uint16Array.of(0, 0, 1, 1),                  // 5 and 6
+    ex_doc1: Uint16Array.of(0, 1), ex_row1: Uint16Array.of(1, 2), ex_val1: Float32Array.of(8, 9),
+    n1: Uint16Array.of(0, 0, 1, 1, 0), row1: Uint16Array.of(1, 2), act1: Int8Array.of(-1, 2),
+    points: Uint16Array.of(2), sx: Float32Array.of(1, 2), sy: Float32Array.of(3, 4), hx: Uint32Array.of(1, 2, 3), hy: Uint32Array.of(4, 5, 6),
+  };
+  const seen = (k) => Object.fromEntries(Object.entries(entryOf({ arrays, meta: { entries } }, k).arrays).map(([name, o]) => [name, [...o]]));
+  assert.deepEqual(seen(0), { doc: [10, 11], hist0: [1, 1], knots0: [0, 1], ex_doc0: [0], ex_row0: [7], ex_val0: [.5], n0: [1, 0], row0: [5], act0: [50] });
+  assert.deepEqual(seen(2), { doc: [20], hist0: [3, 3], knots0: [3, 4], ex_doc0: [0], ex_row0: [1], ex_val0: [8], n0: [1], row0: [1], act0: [-1] });
+  assert.deepEqual(seen(3), { doc: [30, 31], hist0: [2, 2], knots0: [1, 2], ex_doc0: [1, 0], ex_row0: [8, 9], ex_val0: [1, 2], n0: [0, 2], row0: [6, 7], act0: [60, 70],
+    hist1: [4, 4], knots1: [5, 6], ex_doc1: [1], ex_row1: [2], ex_val1: [9], n1: [1, 0], row1: [2], act1: [2], sx: [1, 2], sy: [3, 4], hx: [1, 2, 3], hy: [4, 5, 6] });
+  assert.throws(() => entryOf({ arrays, meta: { entries } }, 1), /damaged/);
+  assert.throws(() => entryOf({ arrays, meta: { entries } }, 9), /damaged/);
+  assert.throws(() => entryOf({ arrays: {}, meta: {} }, 0), /damaged/);
+});
+
+/** A container of entries of these features on passages of the same numbers; null for one that is not there. */
+const bundled = (...ids) => pack({ docs: Uint32Array.from(ids, (o) => (o === null ? 0 : 1)), doc: Uint32Array.from(ids.filter((o) => o !== null)) },
+  { entries: ids.map((id) => (id === null ? null : { a: id, b: -1, sides: [{ space: "A", id, strata: [] }] })) });
 
 /** A payload of `n` one-sided entries on `n` passages, bundles of three, chunks of two; entry `without` is listed only. */
 function payload(n, without = -1) {
-  const blobs = [], entries = Array.from({ length: n }, (_, i) => i === without ? new Uint8Array(0) : oneSided(i));
+  const blobs = [], entries = Array.from({ length: n }, (_, i) => (i === without ? null : i));
   for (let i = 0; i < n; i += 3) blobs.push(bundled(...entries.slice(i, i + 3)));
   for (let i = 0; i < n; i += 2) {
     const some = [i, i + 1].filter((o) => o < n).map((o) => ({ text: `t${o}`, spans: [[0, 1]] })), { arrays, meta } = chunk(...some);
@@ -201,7 +223,7 @@ function payload(n, without = -1) {
   blobs.forEach((b, i) => blob.set(b, at[i]));
   const meta = { spaces: [{ name: "A", rows: "tokens", n: 1, f: n }], strata: [], entries: Array.from({ length: n }, (_, i) => entry(i, -1)),
     passages: Array.from({ length: n }, (_, i) => 10 * i), chunk: 2, bundle: 3, prompts: [] };
-  return pack({ head: pack({}, meta), blob, at, size: Uint32Array.from(entries, (o) => o.length) }, {});
+  return pack({ head: pack({}, meta), blob, at, held: Uint8Array.from(entries, (o) => (o === null ? 0 : 1)) }, {});
 }
 
 test("entries and chunks are decoded once, when they are asked for", async () => {
@@ -222,7 +244,7 @@ test("questions: the answer that belongs, errors in words, silence at the end", 
   assert.deepEqual(sent, [{ ask: "entry", at: [["A", 77]], id: 1 }]);
   const { arrays, meta } = chunk({ text: "new", spans: [[0, 3]] });
   answer({ reply: 5 }, []);
-  answer({ reply: 1, passages: [500] }, [bundled(oneSided(77)), pack(arrays, meta)]);
+  answer({ reply: 1, passages: [500] }, [bundled(77), pack(arrays, meta)]);
   assert.ok((await asked) === (await again) && (await asked).index === -1 && dash.passage(500).text === "new");
   const bad = dash.ask([["A", 78]]);
   answer({ reply: 2, error: "Feature 78: 0 to 76." }, []);
@@ -236,6 +258,6 @@ test("questions: the answer that belongs, errors in words, silence at the end", 
 
 test("a payload that does not hold what it lists is refused", async () => {
   for (const meta of [{}, { spaces: [{ name: "A" }], entries: [1, 2], passages: [], prompts: [] }])
-    await assert.rejects(openDash(pack({ head: pack({}, meta), blob: new Uint8Array(0), at: Uint32Array.of(0), size: new Uint32Array(2) }, {}), { live: false }), /damaged/);
+    await assert.rejects(openDash(pack({ head: pack({}, meta), blob: new Uint8Array(0), at: Uint32Array.of(0), held: new Uint8Array(2) }, {}), { live: false }), /damaged/);
   await assert.rejects(openDash(pack({ blob: new Uint8Array(0), at: Uint32Array.of(0) }, {}), { live: false }), /damaged/);
 });
