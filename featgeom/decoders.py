@@ -34,7 +34,7 @@ def _decoder(space, name):
     return weights[ids]/norm[ids, None], ids, about, space.provenance() if hasattr(space, 'provenance') else {}
 
 def _top_cosine(x, y, k, alike):
-    "The best k of unit rows (f_a, d), (f_b, d) in both directions (`alike`: they are the same), 256 rows of A at a time."
+    "The best k of unit rows (f_a, d), (f_b, d) both ways (`alike`: they are the same), 256 rows of A at a time."
     mine, theirs = Lists.empty(len(x), k), Lists.empty(len(y), k)
     for first in range(0, len(x), 256):
         cosine = x[first:first + 256] @ y.T
