@@ -80,7 +80,7 @@ notebooks: .venv/ready
 	@python nbs/_test.py $(NOTEBOOKS)
 
 test: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules notebooks
-	@python -m pytest tests -q -rs -m 'not slow' -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 python -m pytest tests -q -rs -m 'not slow' -n 2 --dist worksteal
 
 test-slow: .venv/ready .venv/peers/ready .venv/hosts/ready browser tests/js/node_modules
 	@python -m pytest tests -q -rs -m slow
