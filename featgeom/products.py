@@ -347,13 +347,17 @@ def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, 
         stat_b[1]
     root, can = 1. if jaccard else np.sqrt(n), np.zeros(128, np.bool_)
     scale_b /= root
+    passed = np.full(n if alike else 0, -1, bp.dtype)
     for i in range(len(ap) - 1):
         own = first_a + i - first_b if alike else -1
         for x in range(ap[i], ap[i+1]):
             r = ai[x] + shift
             if r >= n: r -= n
             first, last = bp[r], bp[r+1]
-            if alike: first = _reach(bi, first, last, own)
+            if alike:                                              # features rise: from where this row was left
+                at = passed[r] if passed[r] >= 0 else _reach(bi, first, last, own)
+                while at < last and bi[2*at] < own: at += 1
+                first = passed[r] = at
             who, what = bi[2*first:2*last], bv[2*first:2*last]     # no index below 0 can be read: twice as fast
             if jaccard:
                 for y in range(len(who)//2): total[who[2*y]] += 1.
@@ -523,8 +527,9 @@ def search(
         return [o[::-1] for o in search(b, a, [((n - s) % n, k) for s, k in passes], memory, keep, client)]
     f_a, f_b, count = len(a.ids), len(b.ids), 4*THREADS if client is None else 8
     most_k, lists = max(k for _, k in passes), 16*sum(k for _, k in passes)*(f_a + f_b)
-    room = check_memory(memory, lists + 16*most_k*((max(THREADS, 8) + 1)*f_b + 2*f_a) + (0 if b.dense else 8*n))
     signed, alike = a.signed or b.signed, not b.dense and _alike(a, b)
+    by_row = 0 if b.dense else 8*n*(1 + alike*max(THREADS, 8))
+    room = check_memory(memory, lists + 16*most_k*((max(THREADS, 8) + 1)*f_b + 2*f_a) + by_row)
     if b.dense:
         blocks_a, blocks_b = cut(np.full(f_a, 8*f_b), room), [(0, f_b)]
         def run(block, _, *how): return _dense_pass(a, b, *block, *how)
