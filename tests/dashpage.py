@@ -136,7 +136,7 @@ def read_text(text, sides):
         meta.append(dict(space=space, tokens=tokens, labels=labels, max=top))
     return pack(arrays, dict(text=text, sides=meta))
 
-def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=None, size=16, many=8):
+def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=None, size=16, many=16):
     "The payload: entries as listed, what is in them (None where not in the page), passages, prompts of (title, blob)."
     numbers = list(range(len(passages))) if numbers is None else numbers
     bundles = [bundle(blobs[i:i+many]) for i in range(0, len(blobs), many)]

@@ -281,7 +281,7 @@ export async function openDash(payload, host) {
   const { arrays: { head, blob, at, held } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
   const spaces = /** @type {Space[]} */ (listed(meta.spaces)), entries = /** @type {Listed[]} */ (listed(meta.entries));
   const numbers = listed(meta.passages), few = meta.chunk || 16, chunks = Math.ceil(numbers.length / few);
-  const many = meta.bundle || 8, bundles = Math.ceil(entries.length / many);
+  const many = meta.bundle || 16, bundles = Math.ceil(entries.length / many);
   if (!spaces.length || held?.length !== entries.length
     || at?.length !== bundles + chunks + listed(meta.prompts).length + 1)
     throw new Error("The data is damaged: it does not hold as many parts as it lists.");
@@ -325,6 +325,13 @@ export async function openDash(payload, host) {
     }).finally(() => reading.delete(chunk));
     reading.set(chunk, run);
     return run;
+  };
+
+  let latest = { g: -1, content: /** @type {ReturnType<typeof decode> | null} */ (null) };
+  /** @param {number} g the bundle that was looked at last, or another one */
+  const bundleOf = (g) => {
+    if (latest.g !== g || !latest.content) latest = { g, content: decode(part(g)) };
+    return /** @type {ReturnType<typeof decode>} */ (latest.content);
   };
 
   // ---- questions to Python
@@ -372,7 +379,7 @@ export async function openDash(payload, host) {
     },
     /** @param {number} i an entry of the list that the page has */
     entry: (i) => remember(`${i}`, async () => {
-      const bundle = await decode(part(Math.floor(i / many)));
+      const bundle = await bundleOf(Math.floor(i / many));
       count.entries++;
       return readEntry(entryOf(bundle, i % many), i);
     }),
