@@ -177,8 +177,8 @@ def read_features(
             histograms = part('histograms', lambda: activation_histograms(fast), Histograms)
             examples = part('examples', lambda: replace(pick_examples(fast, k=k, seed=seed), acts=acts), Examples)
             logits, why = part('logits', lambda: logit_effects(_given(space), seed=seed), LogitEffects, True)
-            cosine = part('cosine', lambda: near_by_decoder(_decoder(space), seed=seed), Pairs, True)
             auto = part('labels', lambda: auto_labels(examples, tops, stats, logits))
+            cosine = part('cosine', lambda: near_by_decoder(_decoder(space), seed=seed), Pairs, True)
             return stats, tops, histograms, examples, logits, why, (auto, *labels), cosine
         try:
             rest = beside.submit(others)
