@@ -69,9 +69,9 @@ def side_meta(
     return of
 
 def _naming(reading, listed):
-    "The label of feature j as a list shows it; None where the page lists it."
+    "Called with features: their labels as a list shows them; None where the page lists it."
     listed = frozenset(listed)
-    return lambda j: None if j in listed else reading.short[j][:LABEL]
+    return lambda ids: [None if j in listed else reading.short[j][:LABEL] for j in ids]
 
 def _logits(reading, ids):
     "Of each feature, what it raises and lowers, or None."
@@ -81,7 +81,10 @@ def _logits(reading, ids):
     up, down = ((getattr(e, f'{o}_text')[at].tolist(), plain(getattr(e, f'{o}_effect')[at], 3)) for o in ('up', 'down'))
     more = dict(chance_effect=plain(e.chance_effect, 3), chance_kurtosis=plain(e.chance_kurtosis, 3), note=e.note)
     skew, kurtosis, there = plain(e.skew[at], 3), plain(e.kurtosis[at], 3), e.ids[at] == ids
-    def pick(side, i): return [o for o in zip(side[0][i], side[1][i]) if o[0] and o[1] is not None]
+    def pick(side, i):
+        text, effect = side[0][i], side[1][i]
+        return [o for o in zip(text, effect) if o[0] and o[1] is not None] if '' in text or None in effect \
+            else list(zip(text, effect))
     return lambda i: dict(up=pick(up, i), down=pick(down, i), skew=skew[i], kurtosis=kurtosis[i], **more) \
         if there[i] else None
 
@@ -95,18 +98,19 @@ def _spread(counts):
     "0, 1, .. counts[0] - 1, 0, 1, .. counts[1] - 1, ..."
     return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
-def _table(columns, cut, name):
-    "Called with i: rows cut[i]:cut[i + 1] of columns, the first of which are features, and their labels."
-    return lambda i: [(*o, name(o[0])) for o in zip(*(c[cut[i]:cut[i + 1]] for c in columns))]
+def _table(columns, cut):
+    "Called with i: rows cut[i]:cut[i + 1] of columns."
+    return lambda i: list(zip(*(c[cut[i]:cut[i + 1]] for c in columns)))
 
-def _near(pairs, ids, name):
+def _near(pairs, ids, named):
     "Of each feature its neighbours, best first: id, value, for co-firing its chance level, and a label."
     if pairs is None: return lambda i: []
     rows, cut = _rows(pairs.a, ids)
     columns = ('score', 'null') if pairs.meta['metric'] != 'cosine' else ('score',)
-    return _table([pairs.b[rows].tolist(), *(plain(getattr(pairs, o)[rows], 3) for o in columns)], cut, name)
+    b = pairs.b[rows].tolist()
+    return _table([b, *(plain(getattr(pairs, o)[rows], 3) for o in columns), named(b)], cut)
 
-def _partners(ids, name, pairs, own):
+def _partners(ids, named, pairs, own):
     "Of each feature its partners in the other model, best first."
     if pairs is None: return lambda i: []
     mine, theirs = (pairs.a, pairs.b) if own == 'a' else (pairs.b, pairs.a)
@@ -115,7 +119,8 @@ def _partners(ids, name, pairs, own):
     rows, cut = _rows(mine[some], ids)
     shown = pairs[some[rows]]
     columns = [plain(o) for o in (shown.score, shown.null, rounded_up(shown.q), shown.within)]
-    return _table([theirs[some[rows]].tolist(), *columns, pair_flags(pairs)[some[rows]].tolist()], cut, name)
+    b, flags = theirs[some[rows]].tolist(), pair_flags(pairs)[some[rows]].tolist()
+    return _table([b, *columns, flags, named(b)], cut)
 
 # %% ../nbs/10e_entries.ipynb #a4ac9afd
 @njit(cache=True, nogil=True)
