@@ -257,7 +257,8 @@ class FeatureActs:
         for _, block in self.blocks() if self.dense else ():
             counts += np.count_nonzero(block, axis=0)
         for _, parts in () if self.dense else self._parts():
-            counts += np.bincount(parts[1], minlength=len(counts))
+            for a in range(0, len(parts[1]), 2**20):         # bincount makes a copy of 8 bytes each
+                counts += np.bincount(parts[1][a:a + 2**20], minlength=len(counts))
         return counts[ids]
 
     def _fill_columns(self, ids, pointers, rows, values):

@@ -210,7 +210,7 @@ def columns(
     place=None,    # new number of each row, (n,) int32; rows with -1 are left out
     centre=None,   # (f,): what is subtracted from each feature on all rows
 ) -> Columns:      # the features in the order of `ids`
-    "Features of a store by column, 8 bytes for each value; reads the store twice, a block of rows at a time."
+    "Features of a store by column, 8 bytes for each value; without an index it reads the store twice."
     (n, f), given = acts.shape, place is not None
     sorted_by = getattr(acts, 'column_blocks', None)          # a FeatureActs has it: quicker, with an index much
     if sorted_by and not given and centre is None and not acts.dense and (np.diff(ids) > 0).all():
@@ -327,6 +327,8 @@ def merged(one: Lists, two: Lists) -> Lists:
     return Lists(one.top.copy(), one.who.copy()).merge(two)
 
 # %% ../nbs/08a_products.ipynb #31e7db83
+_PLACES = 2   # of `alike`
+
 @njit(cache=True, nogil=True)
 def _reach(index, first, last, own):
     "The first of the records first..last of a row, in which features rise, that is of feature `own` or a later one."
@@ -341,23 +343,25 @@ def _search_kernel(first_a, ap, ai, av, stat_a, first_b, bp, bi, bv, stat_b, n, 
                    signed, top_a, who_a, top_b, who_b):
     """Best partners of columns of A among rows of B (moved by `shift`), and the reverse.
 
-    Of a side with itself (`alike`) each two features are met once, each feature meets itself in the list of A."""
+    Of a side with itself (`alike` is not 0) each two features are met once, each feature meets itself in the list of A;
+    with `alike` _PLACES, a place is kept for each row instead of being searched."""
     k, f = top_a.shape[1], stat_b.shape[1]
     total, met, low_b, scale_b, tilt_b = np.zeros(f), np.zeros(f, np.bool_), top_b[:, k-1].copy(), stat_b[0].copy(), \
         stat_b[1]
     root, can = 1. if jaccard else np.sqrt(n), np.zeros(128, np.bool_)
     scale_b /= root
-    passed = np.full(n if alike else 0, -1, bp.dtype)
+    passed = np.full(n if alike == _PLACES else 0, -1, bp.dtype)
     for i in range(len(ap) - 1):
         own = first_a + i - first_b if alike else -1
         for x in range(ap[i], ap[i+1]):
             r = ai[x] + shift
             if r >= n: r -= n
             first, last = bp[r], bp[r+1]
-            if alike:                                              # features rise: from where this row was left
+            if alike == _PLACES:                                   # features rise: from where this row was left
                 at = passed[r] if passed[r] >= 0 else _reach(bi, first, last, own)
                 while at < last and bi[2*at] < own: at += 1
                 first = passed[r] = at
+            elif alike: first = _reach(bi, first, last, own)
             who, what = bi[2*first:2*last], bv[2*first:2*last]     # no index below 0 can be read: twice as fast
             if jaccard:
                 for y in range(len(who)//2): total[who[2*y]] += 1.
@@ -527,8 +531,9 @@ def search(
         return [o[::-1] for o in search(b, a, [((n - s) % n, k) for s, k in passes], memory, keep, client)]
     f_a, f_b, count = len(a.ids), len(b.ids), 4*THREADS if client is None else 8
     most_k, lists = max(k for _, k in passes), 16*sum(k for _, k in passes)*(f_a + f_b)
-    signed, alike = a.signed or b.signed, not b.dense and _alike(a, b)
-    by_row = 0 if b.dense else 8*n*(1 + alike*max(THREADS, 8))
+    signed, alike, places = a.signed or b.signed, int(not b.dense and _alike(a, b)), 8*n*max(THREADS, 8)
+    if alike and places <= min(memory//8, 2**28): alike = _PLACES
+    by_row = 0 if b.dense else 8*n + (places if alike == _PLACES else 0)
     room = check_memory(memory, lists + 16*most_k*((max(THREADS, 8) + 1)*f_b + 2*f_a) + by_row)
     if b.dense:
         blocks_a, blocks_b = cut(np.full(f_a, 8*f_b), room), [(0, f_b)]
@@ -540,7 +545,7 @@ def search(
             pieces, part = ((lambda *o: client.scatter(_pieces(a, *o, count))),
                             (lambda *o: client.scatter([_part(b, *o, signed)], broadcast=True)[0]))
         pieces, part, work = Held(pieces), Held(part), _local if client is None else partial(_on_cluster, client)
-        def run(block, other, shift, k): return work(pieces(*block), part(*other), shift, k, alike and shift == 0)
+        def run(block, other, shift, k): return work(pieces(*block), part(*other), shift, k, alike if shift == 0 else 0)
     out = [(Lists.empty(f_a, k), Lists.empty(f_b, k)) for _, k in passes]
     for block in blocks_a:
         for other in blocks_b:

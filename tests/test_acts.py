@@ -1,5 +1,5 @@
 "The store keeps what it is given through kills, damage and strangers' files."
-import hashlib, json, os, subprocess, sys, textwrap
+import hashlib, json, os, subprocess, sys, textwrap, tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -386,6 +386,17 @@ def test_the_index_of_another_store_is_refused(tmp_path, store):
     for use in (lambda: store.column(0), store.index, store.verify):
         with pytest.raises(FeatgeomError, match='not the index of these shards'): use()
 
+
+def test_a_few_columns_of_a_large_matrix_take_little_memory():
+    rng, n, each = np.random.default_rng(0), 100_000, 40
+    at = np.sort(rng.integers(0, 50, (n, each)) + 50*np.arange(each), axis=1)
+    acts = FeatureActs.from_csr(sparse.csr_array((np.ones(at.size, np.float32), at.ravel(), each*np.arange(n + 1)), shape=(n, 50*each)))
+    list(acts.column_blocks([3, 9]))
+    tracemalloc.start()
+    try:
+        list(acts.column_blocks([3, 9]))
+        assert tracemalloc.get_traced_memory()[1] < 16e6                         # 8 bytes for each activation are 32 MB
+    finally: tracemalloc.stop()
 
 @pytest.mark.parametrize('dtype', ['float16', 'float32'])
 def test_a_loaded_store_is_the_same_by_row_and_by_feature(tmp_path, dtype):

@@ -11,6 +11,7 @@ from featgeom.acts import FeatureActs, Rows
 from featgeom.core import FeatgeomError, generator
 from featgeom.matching import Pairs, _COLUMNS, assign, match, rescore
 from featgeom.nulls import permutation_p
+from featgeom.products import search, side, survey
 from featgeom.within import row_groups, within_groups
 
 
@@ -766,3 +767,11 @@ def test_split_child_and_jaccard_of_independent():                          # KA
     u, v = rng.random(n) < .01, rng.random(n) < .02
     got = plain(store(u[:, None].astype(float)), store(v[:, None].astype(float)), metric='jaccard')
     assert got.score[0] == pytest.approx(.00671, abs=.0015)
+
+def test_a_long_store_against_itself_needs_no_place_for_each_row():
+    n, rng = 5_000_000, np.random.default_rng(0)
+    rows = np.sort(rng.choice(n, 300, replace=False))
+    acts = FeatureActs.from_csr(sparse.csr_array((np.ones(300, 'f4'), (rows, rng.integers(0, 3, 300))), shape=(n, 3)))
+    one = side(acts, survey(acts), np.arange(3))
+    found = search(one, one, [(0, 2)], memory=2**28)[0][0]
+    assert np.allclose(found.top[:, 0], 1) and found.who[:, 0].tolist() == [0, 1, 2]
