@@ -9,8 +9,7 @@ __all__ = ['NEIGHBOURS', 'near_by_firing', 'near_by_decoder', 'Reading', 'read_f
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -27,6 +26,7 @@ from .finding import FeatureSet, SearchIndex, find, index_examples
 from .labels import Labels, auto_labels
 from .matching import Pairs, match
 from .decoders import match_decoders
+from .products import THREADS
 from .passages import Passages, passages
 
 # %% ../nbs/10d_reading.ipynb #5d04d23a
@@ -170,7 +170,6 @@ def read_features(
             out = make() if kind is None else keep(name, kind, make, optional)
             bar.update()
             return out
-        @threadpool_limits.wrap(limits=1)                   # threads of BLAS that wait for work take the other cores
         def others():
             stats = part('statistics', lambda: feature_stats(fast, decoder), FeatureStats)
             tops = part('tokens', lambda: top_tokens(fast, NEIGHBOURS), TopTokens)
@@ -181,13 +180,22 @@ def read_features(
             cosine = part('cosine', lambda: near_by_decoder(_decoder(space), seed=seed), Pairs, True)
             return stats, tops, histograms, examples, logits, why, (auto, *labels), cosine
         try:
-            rest = beside.submit(others)
+            rest = beside.submit(_alone, others, acts.dense)
             cofire = part('cofire', lambda: near_by_firing(fast, seed=seed), Pairs, True)   # as long as all others
             *parts, cosine = rest.result()
         finally: stop.set()
     near = dict(cofire=cofire, cosine=cosine)
     return Reading(acts, space, *parts, {o: found for o, (found, _) in near.items() if found is not None},
                    {o: why for o, (_, why) in near.items() if why}, dict(k=int(k), seed=int(seed)))
+
+_LIMIT = Lock()   # the limit holds for the whole process: two readings would undo it in the wrong order
+
+def _alone(work, dense):
+    "Call `work` with one thread for BLAS where cores are few: waiting threads spin, and the search needs the core."
+    if dense or THREADS > 4 or not _LIMIT.acquire(blocking=False): return work()
+    try:
+        with threadpool_limits(1): return work()
+    finally: _LIMIT.release()
 
 def _check_fit(acts, space, labels):
     "Refuse rows that cannot be read, and what belongs to another SAE."

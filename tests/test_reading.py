@@ -1,4 +1,6 @@
 "Readings, passages, entries and the dashboard's Python side, against plain references, hostile text and odd stores."
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from threading import Event
 from types import SimpleNamespace
@@ -254,6 +256,33 @@ def test_small_stores_are_read_once_with_the_same_result(acts, spaces, monkeypat
     assert entry_blobs([one], np.arange(256)[:, None])[0] == entry_blobs([two], np.arange(256)[:, None])[0]
     assert all(np.array_equal(getattr(one.near[o], c), getattr(two.near[o], c), equal_nan=True) for o in one.near for c in ('a', 'b', 'score', 'null', 'q'))
     assert (one.examples.rows == two.examples.rows).all() and (one.histograms.counts == two.histograms.counts).all()
+
+def test_of_readings_at_once_one_limits_blas(monkeypatch):
+    limits, seen, first, second = [0], {}, Event(), Event()
+    @contextmanager
+    def limited(n):
+        limits[0] += n
+        yield
+        limits[0] -= n
+    monkeypatch.setattr(reading_module, 'THREADS', 2)
+    monkeypatch.setattr(reading_module, 'threadpool_limits', limited)
+    def one():
+        seen['one'] = limits[0]
+        first.set()
+        second.wait(10)
+    def two():
+        seen['two'] = limits[0]
+        second.set()
+        early.result()
+        seen['left'] = limits[0]
+    with ThreadPoolExecutor(2) as pool:
+        early = pool.submit(reading_module._alone, one, False)
+        first.wait(10)
+        pool.submit(reading_module._alone, two, False).result()
+    assert seen == dict(one=1, two=1, left=0)
+    assert reading_module._alone(lambda: limits[0], False) == 1 and reading_module._alone(lambda: limits[0], True) == 0
+    monkeypatch.setattr(reading_module, 'THREADS', 16)
+    assert reading_module._alone(lambda: limits[0], False) == 0
 
 def test_an_interrupt_waits_for_no_further_part(acts, tmp_path, monkeypatch):
     begun, real = Event(), reading_module.feature_stats
