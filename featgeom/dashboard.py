@@ -271,7 +271,7 @@ class Dashboard(Widget):
         parts = [*blobs, *chunks, *texts]
         at = np.concatenate([[0], np.cumsum([len(o) for o in parts], dtype=np.int64)])
         blob, head = (np.frombuffer(o, np.uint8) for o in (b''.join(parts), pack({}, meta)))
-        return pack(dict(head=head, blob=blob, at=at.astype(np.uint32), held=np.ones(len(spots), bool)), level=None)
+        return pack(dict(head=head, blob=blob, at=at.astype(np.uint32), there=np.ones(len(spots), bool)), level=None)
 
     def _list(self, rows):
         "What the page lists of each entry."

@@ -77,7 +77,8 @@ class Pages:
         return page
 
     def give_back(self, page):
-        "Nothing of a test stays: neither document nor routes, cookies, keys held down, or a pointer over the next page."
+        """Neither document nor routes, cookies, keys held down, or a pointer over the next page stay. What was added to every
+        document (`add_init_script`, `expose_function`), listeners and CDP sessions would: ask for a fresh page for these."""
         if not page.key or page.is_closed() or len(self.free.get(page.key, [])) > 2: return page.context.close()
         for o in page.context.pages:
             if o is not page: o.close()

@@ -145,11 +145,11 @@ def page(spaces, listed, blobs, passages, prompts=(), live_text=False, numbers=N
                 prompts=[dict(title=t) for t, _ in prompts], nulls=NULLS, live_text=live_text)
     return outer(parts, [o is not None for o in blobs], meta)
 
-def outer(parts, held, meta):
+def outer(parts, there, meta):
     "The outer container: parts end to end, where each begins, which entries are there, and what the page knows from the start."
     head, blob = (np.frombuffer(o, np.uint8) for o in (pack({}, meta), b''.join(parts)))
     at = np.cumsum([0, *map(len, parts)]).astype(np.uint32)
-    return pack(dict(head=head, blob=blob, at=at, held=np.array(held, bool)), level=None)
+    return pack(dict(head=head, blob=blob, at=at, there=np.array(there, bool)), level=None)
 
 def opened(data):
     "Back from a payload: (meta, (arrays, meta) of the entries, blobs of chunks and prompts)."

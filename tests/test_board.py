@@ -13,7 +13,6 @@ from featgeom.dashboard import Dashboard
 from featgeom.decoders import match_decoders
 from featgeom.reading import read_features
 from featgeom.stories import tell
-from featgeom.widget import unpack
 from dashpage import apart, opened
 
 read = partial(read_features, progress=False)

@@ -197,7 +197,6 @@ def test_the_readme_example_runs(tmp_path, monkeypatch, capsys):
     reading = next(o for o in blocks if 'c.readings' in o)
     code = blocks[0].replace('tell(2000', 'tell(150') + reading
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('TQDM_DISABLE', '1')
     exec(code, {})                                                      # a module of its own: what it needs, it imports
     assert 'beyond chance' in capsys.readouterr().out and (tmp_path/'report.html').stat().st_size > 200_000
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import numpy as np, pytest
 
-from featgeom.widget import pack, unpack
+from featgeom.widget import pack
 from dashpage import Dash, bundle, cut, entry, opened, outer, page as payload, read_text, side, space
 from test_jupyterlab import lab  # noqa: F401 (a fixture)
 from test_widget import HOSTILE

@@ -104,8 +104,7 @@ def test_the_ceiling_after_full_training(test_data, tmp_path):
     assert abs(np.median(best.score) - .65) < .06 and abs(np.nanmedian(best.within) - .41) < .08
     assert np.median(best.null) < .02 and (best.q < .05).mean() > .95
 
-def test_the_command_line_does_the_same(test_data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv('TQDM_DISABLE', '1')
+def test_the_command_line_does_the_same(test_data, tmp_path, capsys):
     texts = tmp_path/'stories.json'
     texts.write_text(json.dumps(json.loads((test_data/'text/tinystories_1000.json').read_text(encoding='utf-8'))[:150]), encoding='utf-8')
     def featgeom(*words):

@@ -55,7 +55,7 @@ import { decode } from "./codec.js";
  */
 /** @typedef {{meta: any, arrays: Record<string, any>}} Read a text with its strongest features, as Python packs it */
 
-const ENTRIES = 60, PASSAGES = 6000;   // kept decoded
+const ENTRIES = 60, PASSAGES = 6000;   // kept decoded; an entry keeps the bundle that it was in
 const PATIENCE = 30_000;               // milliseconds until Python is taken to be silent
 
 /** @param {any} v */
@@ -278,18 +278,18 @@ export function createList(entries, spaces) {
  * @param {import("./host.js").Host} host
  */
 export async function openDash(payload, host) {
-  const { arrays: { head, blob, at, held } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
+  const { arrays: { head, blob, at, there } } = await decode(payload), { meta } = await decode(head ?? new Uint8Array(0));
   const spaces = /** @type {Space[]} */ (listed(meta.spaces)), entries = /** @type {Listed[]} */ (listed(meta.entries));
   const numbers = listed(meta.passages), few = meta.chunk || 16, chunks = Math.ceil(numbers.length / few);
   const many = meta.bundle || 16, bundles = Math.ceil(entries.length / many);
-  if (!spaces.length || held?.length !== entries.length
+  if (!spaces.length || there?.length !== entries.length
     || at?.length !== bundles + chunks + listed(meta.prompts).length + 1)
     throw new Error("The data is damaged: it does not hold as many parts as it lists.");
   const places = new Map(numbers.map((number, i) => /** @type {[number, number]} */ ([number, i])));
   /** @param {number} k */
   const part = (k) => blob.subarray(at[k], at[k + 1]);
   /** @param {number} i whether an entry is in the page */
-  const has = (i) => held[i] > 0;
+  const has = (i) => there[i] > 0;
 
   // ---- what is decoded, the oldest let go
   /** @type {Map<string, Promise<Entry>>} */
@@ -298,7 +298,7 @@ export async function openDash(payload, host) {
   const passages = new Map();
   /** @type {Map<number, Promise<void>>} */
   const reading = new Map();
-  const count = { entries: 0, chunks: 0 };
+  const count = { entries: 0, bundles: 0, chunks: 0 };
   /** @param {string} key @param {() => Promise<Entry>} make */
   const remember = (key, make) => {
     const there = known.get(key), entry = there ?? make();
@@ -330,7 +330,9 @@ export async function openDash(payload, host) {
   let latest = { g: -1, content: /** @type {ReturnType<typeof decode> | null} */ (null) };
   /** @param {number} g the bundle that was looked at last, or another one */
   const bundleOf = (g) => {
-    if (latest.g !== g || !latest.content) latest = { g, content: decode(part(g)) };
+    if (latest.g === g && latest.content) return latest.content;
+    count.bundles++;
+    latest = { g, content: decode(part(g)) };
     return /** @type {ReturnType<typeof decode>} */ (latest.content);
   };
 

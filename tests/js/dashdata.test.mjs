@@ -223,17 +223,19 @@ function payload(n, without = -1) {
   blobs.forEach((b, i) => blob.set(b, at[i]));
   const meta = { spaces: [{ name: "A", rows: "tokens", n: 1, f: n }], strata: [], entries: Array.from({ length: n }, (_, i) => entry(i, -1)),
     passages: Array.from({ length: n }, (_, i) => 10 * i), chunk: 2, bundle: 3, prompts: [] };
-  return pack({ head: pack({}, meta), blob, at, held: Uint8Array.from(entries, (o) => (o === null ? 0 : 1)) }, {});
+  return pack({ head: pack({}, meta), blob, at, there: Uint8Array.from(entries, (o) => (o === null ? 0 : 1)) }, {});
 }
 
 test("entries and chunks are decoded once, when they are asked for", async () => {
   const dash = await openDash(payload(5, 3), { live: false });
   assert.deepEqual([dash.has(0), dash.has(3), dash.has(-1), dash.has(9), dash.canAsk], [true, false, false, false, false]);
-  assert.deepEqual(dash.count, { entries: 0, chunks: 0 });
+  assert.deepEqual(dash.count, { entries: 0, bundles: 0, chunks: 0 });
   const [a, b] = await Promise.all([dash.entry(1), dash.entry(1)]);
   assert.ok(a === b && a.sides[0].id === 1);
   await Promise.all([dash.passages([20, 30]), dash.passages([30, 999])]);
-  assert.deepEqual([dash.count, dash.passage(20).text, dash.passage(30).text, dash.passage(0)], [{ entries: 1, chunks: 1 }, "t2", "t3", undefined]);
+  assert.deepEqual([dash.count, dash.passage(20).text, dash.passage(30).text, dash.passage(0)], [{ entries: 1, bundles: 1, chunks: 1 }, "t2", "t3", undefined]);
+  for (const i of [0, 2, 4]) await dash.entry(i);                            // 0, 1 and 2 lie in one bundle
+  assert.deepEqual(dash.count, { entries: 4, bundles: 2, chunks: 1 });
 });
 
 test("questions: the answer that belongs, errors in words, silence at the end", async () => {
@@ -258,6 +260,6 @@ test("questions: the answer that belongs, errors in words, silence at the end", 
 
 test("a payload that does not hold what it lists is refused", async () => {
   for (const meta of [{}, { spaces: [{ name: "A" }], entries: [1, 2], passages: [], prompts: [] }])
-    await assert.rejects(openDash(pack({ head: pack({}, meta), blob: new Uint8Array(0), at: Uint32Array.of(0), held: new Uint8Array(2) }, {}), { live: false }), /damaged/);
+    await assert.rejects(openDash(pack({ head: pack({}, meta), blob: new Uint8Array(0), at: Uint32Array.of(0), there: new Uint8Array(2) }, {}), { live: false }), /damaged/);
   await assert.rejects(openDash(pack({ blob: new Uint8Array(0), at: Uint32Array.of(0) }, {}), { live: false }), /damaged/);
 });
