@@ -532,7 +532,7 @@ def search(
     f_a, f_b, count = len(a.ids), len(b.ids), 4*THREADS if client is None else 8
     most_k, lists = max(k for _, k in passes), 16*sum(k for _, k in passes)*(f_a + f_b)
     signed, alike, places = a.signed or b.signed, int(not b.dense and _alike(a, b)), 8*n*max(THREADS, 8)
-    if alike and places <= min(memory//8, 2**28): alike = _PLACES
+    if alike and places <= min(check_whole('memory', memory)//8, 2**28): alike = _PLACES
     by_row = 0 if b.dense else 8*n + (places if alike == _PLACES else 0)
     room = check_memory(memory, lists + 16*most_k*((max(THREADS, 8) + 1)*f_b + 2*f_a) + by_row)
     if b.dense:
