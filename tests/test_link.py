@@ -113,7 +113,11 @@ class Part(Map):
     def plot(self, name): return self.frame.locator(f'{self.root} .lm-plot').nth(self.panel(name))
     def data(self, key): return self.frame.locator(f'{self.root} .lm').get_attribute(f'data-{key}')
     def pins(self): return self.frame.locator(f'{self.root} [role=tab] >> text=pinned').inner_text()
-    def pin(self, name, id): self.page.mouse.click(*self.on_screen(name, id))
+    def pin(self, name, id):
+        "Click a feature, once the page around it is still: what another map tells this one moves it."
+        at = None
+        while at != (at := self.on_screen(name, id)): self.page.wait_for_timeout(50)
+        self.page.mouse.click(*at)
 
 def until(ask, wanted):
     end = time.monotonic() + 10
