@@ -180,7 +180,7 @@ def read_features(
             cosine = part('cosine', lambda: near_by_decoder(_decoder(space), seed=seed), Pairs, True)
             return stats, tops, histograms, examples, logits, why, (auto, *labels), cosine
         try:
-            rest = beside.submit(_alone, others, acts.dense)
+            rest = beside.submit(_on_one_core, others, acts.dense)
             cofire = part('cofire', lambda: near_by_firing(fast, seed=seed), Pairs, True)   # as long as all others
             *parts, cosine = rest.result()
         finally: stop.set()
@@ -190,7 +190,7 @@ def read_features(
 
 _LIMIT = Lock()   # the limit holds for the whole process: two readings would undo it in the wrong order
 
-def _alone(work, dense):
+def _on_one_core(work, dense):
     "Call `work` with one thread for BLAS where cores are few: waiting threads spin, and the search needs the core."
     if dense or THREADS > 4 or not _LIMIT.acquire(blocking=False): return work()
     try:

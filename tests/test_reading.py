@@ -276,13 +276,13 @@ def test_of_readings_at_once_one_limits_blas(monkeypatch):
         early.result()
         seen['left'] = limits[0]
     with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(reading_module._alone, one, False)
+        early = pool.submit(reading_module._on_one_core, one, False)
         first.wait(10)
-        pool.submit(reading_module._alone, two, False).result()
+        pool.submit(reading_module._on_one_core, two, False).result()
     assert seen == dict(one=1, two=1, left=0)
-    assert reading_module._alone(lambda: limits[0], False) == 1 and reading_module._alone(lambda: limits[0], True) == 0
+    assert reading_module._on_one_core(lambda: limits[0], False) == 1 and reading_module._on_one_core(lambda: limits[0], True) == 0
     monkeypatch.setattr(reading_module, 'THREADS', 16)
-    assert reading_module._alone(lambda: limits[0], False) == 0
+    assert reading_module._on_one_core(lambda: limits[0], False) == 0
 
 def test_an_interrupt_waits_for_no_further_part(acts, tmp_path, monkeypatch):
     begun, real = Event(), reading_module.feature_stats
